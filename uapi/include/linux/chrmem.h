@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: (GPL-2.0 WITH Linux-syscall-note) OR MIT */
+/*
+ * Numbers, structures and flags of the chrmem ioctl interface.
+ *
+ * Fields called flags and reserved must be zero on the way in, or the call
+ * fails with EINVAL, and are zero on the way out. An unknown command fails
+ * with ENOTTY. The layout is the same for 32-bit and 64-bit callers.
+ */
+#ifndef _UAPI_LINUX_CHRMEM_H
+#define _UAPI_LINUX_CHRMEM_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define CHRMEM_VERSION		1
+#define CHRMEM_REGION_NAME	"chrmem_dev"
+#define CHRMEM_RESET_TEXT	"hello, user!"
+#define CHRMEM_FILL		'*'
+#define CHRMEM_NAME_SIZE	64
+
+/* chrmem_window.memory */
+#define CHRMEM_MEMORY_PAGES		0 /* ordinary kernel pages */
+#define CHRMEM_MEMORY_CONTIGUOUS	1 /* one physical run of RAM */
+#define CHRMEM_MEMORY_DMA		2 /* coherent DMA memory */
+#define CHRMEM_MEMORY_PHYSICAL		3 /* an address range that is not RAM */
+
+/* chrmem_window.cache */
+#define CHRMEM_CACHE_CACHED		0
+#define CHRMEM_CACHE_WRITECOMBINE	1
+#define CHRMEM_CACHE_NONCACHED		2
+
+/* chrmem_window.access, bits */
+#define CHRMEM_ACCESS_READ	1
+#define CHRMEM_ACCESS_WRITE	2
+
+/* chrmem_window.address: not one address, or not for this caller to know */
+#define CHRMEM_ADDRESS_UNKNOWN	(~(__u64)0)
+
+/**
+ * struct chrmem_info - what CHRMEM_IOC_INFO tells of a device
+ * @version: CHRMEM_VERSION
+ * @windows: number of windows
+ * @size: bytes: the end of the last window
+ * @generation: change counter: every clear, reset, write(2) and notify adds one
+ * @reserved: zero
+ */
+struct chrmem_info {
+	__u32 version;
+	__u32 windows;
+	__aligned_u64 size;
+	__aligned_u64 generation;
+	__aligned_u64 reserved[5];
+};
+
+/**
+ * struct chrmem_window - what CHRMEM_IOC_WINDOW tells of one window
+ * @index: in: which window, counted from zero in order of offset
+ * @flags: in: zero
+ * @offset: where in the device the window starts, in bytes
+ * @size: bytes
+ * @address: physical or bus address, or CHRMEM_ADDRESS_UNKNOWN
+ * @memory: one of CHRMEM_MEMORY_*
+ * @cache: one of CHRMEM_CACHE_*
+ * @access: CHRMEM_ACCESS_* bits
+ * @reserved: zero, in and out
+ * @name: the name, ended by a NUL
+ */
+struct chrmem_window {
+	__u32 index;
+	__u32 flags;
+	__aligned_u64 offset;
+	__aligned_u64 size;
+	__aligned_u64 address;
+	__u32 memory;
+	__u32 cache;
+	__u32 access;
+	__u32 reserved[5];
+	char name[CHRMEM_NAME_SIZE];
+};
+
+/**
+ * struct chrmem_range - a range of a device's offsets
+ * @offset: first byte
+ * @size: bytes; zero is EINVAL
+ * @flags: zero
+ * @reserved: zero
+ */
+struct chrmem_range {
+	__aligned_u64 offset;
+	__aligned_u64 size;
+	__u32 flags;
+	__u32 reserved;
+};
+
+/* The bare numbers that driver textbooks use; no argument. */
+#define CHRMEM_MEM_CLEAR	0x0 /* zero every window */
+#define CHRMEM_MEM_RESET	0x1 /* the same, then CHRMEM_RESET_TEXT at the start */
+
+#define CHRMEM_IOC_MAGIC	0xD0
+#define CHRMEM_IOC_INFO		_IOR(CHRMEM_IOC_MAGIC, 0, struct chrmem_info)
+#define CHRMEM_IOC_WINDOW	_IOWR(CHRMEM_IOC_MAGIC, 1, struct chrmem_window)
+#define CHRMEM_IOC_CLEAR	_IOW(CHRMEM_IOC_MAGIC, 2, struct chrmem_range)
+#define CHRMEM_IOC_RESET	_IO(CHRMEM_IOC_MAGIC, 3)
+#define CHRMEM_IOC_NOTIFY	_IO(CHRMEM_IOC_MAGIC, 4)
+#define CHRMEM_IOC_SEEN		_IOR(CHRMEM_IOC_MAGIC, 5, __u64)
+
+#endif /* _UAPI_LINUX_CHRMEM_H */

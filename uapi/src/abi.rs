@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: (GPL-2.0 WITH Linux-syscall-note) OR MIT
+
+//! Numbers, structures and flags of the chrmem ioctl interface.
+//!
+//! This file is compiled twice: into the kernel module and into the `chrmem-uapi` crate. It uses
+//! `core` only. Every structure has the same layout for 32-bit and 64-bit callers. Fields called
+//! `flags` and `reserved` must be zero on the way in, or the call fails with `EINVAL`, and are zero
+//! on the way out. An unknown command fails with `ENOTTY`.
+//!
+//! The same contract in C: `uapi/include/linux/chrmem.h`.
+
+/// Version of this interface, as told by [`INFO`].
+pub const VERSION: u32 = 1;
+
+/// Name of the character-device region, as `/proc/devices` shows it.
+pub const REGION_NAME: &str = "chrmem_dev";
+
+/// The ioctl type byte ("magic") of every command except [`MEM_CLEAR`] and [`MEM_RESET`].
+pub const MAGIC: u8 = 0xD0;
+
+/// Zero every window: the bare number that driver textbooks use. No argument.
+pub const MEM_CLEAR: u32 = 0x0;
+
+/// Zero every window, then put [`RESET_TEXT`] at the start of the first: the bare number that
+/// driver textbooks use. No argument.
+pub const MEM_RESET: u32 = 0x1;
+
+/// Describe the device. Argument: [`Info`], out.
+pub const INFO: u32 = ioctl::<Info>(OUT, 0);
+
+/// Describe one window, chosen by [`Window::index`]; no such window is `EINVAL`.
+/// Argument: [`Window`], in and out.
+pub const WINDOW: u32 = ioctl::<Window>(IN | OUT, 1);
+
+/// Zero a range. Argument: [`Range`], in.
+pub const CLEAR: u32 = ioctl::<Range>(IN, 2);
+
+/// The same as [`MEM_RESET`]. No argument.
+pub const RESET: u32 = ioctl::<()>(NONE, 3);
+
+/// Add one to the generation and wake pollers. No argument.
+pub const NOTIFY: u32 = ioctl::<()>(NONE, 4);
+
+/// Read the generation and mark it seen by this open file, which ends its readiness to poll.
+/// Argument: `u64`, out.
+pub const SEEN: u32 = ioctl::<u64>(OUT, 5);
+
+/// What [`MEM_RESET`] and [`RESET`] put at the start of the first window.
+pub const RESET_TEXT: &[u8] = b"hello, user!\0";
+
+/// What a new plain device's first hundredth is filled with.
+pub const FILL: u8 = b'*';
+
+/// Bytes of [`Window::name`], its terminating NUL included.
+pub const NAME_SIZE: usize = 64;
+
+/// [`Window::memory`]: ordinary kernel pages.
+pub const MEMORY_PAGES: u32 = 0;
+/// [`Window::memory`]: one physically contiguous run of RAM.
+pub const MEMORY_CONTIGUOUS: u32 = 1;
+/// [`Window::memory`]: coherent DMA memory.
+pub const MEMORY_DMA: u32 = 2;
+/// [`Window::memory`]: a physical address range that is not RAM.
+pub const MEMORY_PHYSICAL: u32 = 3;
+
+/// [`Window::cache`]: cached like any memory.
+pub const CACHE_CACHED: u32 = 0;
+/// [`Window::cache`]: uncached, stores combined.
+pub const CACHE_WRITECOMBINE: u32 = 1;
+/// [`Window::cache`]: uncached.
+pub const CACHE_NONCACHED: u32 = 2;
+
+/// [`Window::access`], a bit: the window can be read.
+pub const ACCESS_READ: u32 = 1;
+/// [`Window::access`], a bit: the window can be written.
+pub const ACCESS_WRITE: u32 = 2;
+
+/// [`Window::address`]: not one address, or not for this caller to know.
+pub const ADDRESS_UNKNOWN: u64 = u64::MAX;
+
+/// What [`INFO`] tells of a device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Info {
+    /// Version of this interface: [`VERSION`].
+    pub version: u32,
+    /// Number of windows.
+    pub windows: u32,
+    /// Size of the device in bytes: the end of its last window.
+    pub size: u64,
+    /// The change counter: every clear, reset, `write(2)` and [`NOTIFY`] adds one.
+    pub generation: u64,
+    /// Zero.
+    pub reserved: [u64; 5],
+}
+
+/// What [`WINDOW`] tells of one window.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// In: which window, counted from zero in order of offset.
+    pub index: u32,
+    /// In: zero.
+    pub flags: u32,
+    /// Where in the device the window starts, in bytes; a multiple of the page size.
+    pub offset: u64,
+    /// Bytes; a multiple of the page size.
+    pub size: u64,
+    /// Physical address or, for [`MEMORY_DMA`], bus address; [`ADDRESS_UNKNOWN`] if there is no
+    /// single one or the caller lacks `CAP_SYS_RAWIO`.
+    pub address: u64,
+    /// One of `MEMORY_*`.
+    pub memory: u32,
+    /// One of `CACHE_*`.
+    pub cache: u32,
+    /// `ACCESS_*` bits.
+    pub access: u32,
+    /// Zero, in and out.
+    pub reserved: [u32; 5],
+    /// The name, ended by a NUL.
+    pub name: [u8; NAME_SIZE],
+}
+
+/// A range of a device's offsets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Range {
+    /// First byte.
+    pub offset: u64,
+    /// Bytes; zero is `EINVAL`.
+    pub size: u64,
+    /// Zero.
+    pub flags: u32,
+    /// Zero.
+    pub reserved: u32,
+}
+
+impl Default for Window {
+    fn default() -> Self {
+        Self {
+            index: 0,
+            flags: 0,
+            offset: 0,
+            size: 0,
+            address: 0,
+            memory: 0,
+            cache: 0,
+            access: 0,
+            reserved: [0; 5],
+            name: [0; NAME_SIZE],
+        }
+    }
+}
+
+const NONE: u32 = 0;
+/// The argument goes into the kernel: `_IOC_WRITE`.
+const IN: u32 = 1;
+/// The argument comes out of the kernel: `_IOC_READ`.
+const OUT: u32 = 2;
+
+/// The `_IOC` of `asm-generic/ioctl.h`.
+const fn ioctl<T>(direction: u32, number: u8) -> u32 {
+    // CAST: arguments are far smaller than the 14 bits that hold their size.
+    direction << 30 | (size_of::<T>() as u32) << 16 | (MAGIC as u32) << 8 | number as u32
+}
+
+const _: () = {
+    use core::mem::offset_of;
+
+    assert!(size_of::<Info>() == 64 && offset_of!(Info, reserved) == 24);
+    assert!(size_of::<Window>() == 128 && offset_of!(Window, name) == 64);
+    assert!(size_of::<Range>() == 24);
+};
