@@ -1,0 +1,388 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Character devices with a region of numbers of their own.
+//!
+//! The `kernel` crate has only misc devices, which in 7.2 lack an `owner` (so that the module can
+//! be removed while a file is open), `llseek`, `poll`, `fsync` and splicing.
+//!
+//! C headers: [`include/linux/cdev.h`](srctree/include/linux/cdev.h),
+//! [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use core::{
+    marker::PhantomPinned,
+    pin::Pin, //
+};
+use kernel::{
+    bindings,
+    container_of,
+    error::{
+        from_result,
+        to_result, //
+    },
+    fs::File,
+    mm::virt::VmaNew,
+    prelude::*,
+    seq_file::SeqFile,
+    sync::poll::PollTable,
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    }, //
+};
+
+use super::iov::{
+    Destination,
+    Source, //
+};
+
+/// One device number: major and minor.
+#[derive(Clone, Copy)]
+pub(crate) struct Number(bindings::dev_t);
+
+impl Number {
+    /// The number as the kernel keeps it.
+    pub(super) fn as_raw(self) -> bindings::dev_t {
+        self.0
+    }
+
+    /// The minor number of an inode that is a device node.
+    fn minor(rdev: bindings::dev_t) -> u32 {
+        rdev & ((1 << bindings::MINORBITS) - 1)
+    }
+}
+
+/// A region of device numbers: a major that the kernel chose, minors from 0 on. `/proc/devices`
+/// shows its name.
+///
+/// # Invariants
+///
+/// The region from `first` on, of `count` numbers, is registered until `self` is dropped.
+pub(crate) struct Region {
+    first: bindings::dev_t,
+    count: u32,
+}
+
+impl Region {
+    /// Allocates a region of `count` numbers.
+    pub(crate) fn new(name: &'static CStr, count: u32) -> Result<Self> {
+        let mut first = 0;
+        // SAFETY: `first` can be written, and the name is a C string that lives for ever.
+        to_result(unsafe {
+            bindings::alloc_chrdev_region(&mut first, 0, count, name.as_char_ptr())
+        })?;
+        // INVARIANT: The region was just registered.
+        Ok(Self { first, count })
+    }
+
+    /// The number of the device `minor`; `None` if it is not in the region.
+    pub(crate) fn number(&self, minor: u32) -> Option<Number> {
+        // Minors start at 0, so that the bits of `first` that `minor` sets are clear.
+        (minor < self.count).then_some(Number(self.first | minor))
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        // SAFETY: The region is registered by the type's invariant.
+        unsafe { bindings::unregister_chrdev_region(self.first, self.count) };
+    }
+}
+
+/// What an open file of a character device does. `Self` is its private data.
+///
+/// Errors go to user space as they are. Reads and writes get the position and give the number of
+/// bytes they did; the position then moves on by that.
+pub(crate) trait FileOperations: Send + Sync + Sized + 'static {
+    /// The module, which must stay while a file is open.
+    const MODULE: &'static ThisModule;
+
+    /// What a minor number is looked up in.
+    type Devices: Send + Sync;
+
+    /// Opens the device `minor`.
+    fn open(devices: &Self::Devices, minor: u32) -> Result<KBox<Self>>;
+
+    /// Copies bytes at `position` to `to`.
+    fn read(&self, position: u64, to: &mut Destination<'_>) -> Result<usize>;
+
+    /// Copies bytes from `from` to `position`.
+    fn write(&self, position: u64, from: &mut Source<'_>) -> Result<usize>;
+
+    /// Bytes of the device: where `SEEK_END` goes, and as far as seeking goes.
+    fn size(&self) -> Result<u64>;
+
+    /// The first offset with memory at or after `offset`: `SEEK_DATA`.
+    fn seek_data(&self, offset: u64) -> Result<u64>;
+
+    /// The first offset without memory at or after `offset`: `SEEK_HOLE`.
+    fn seek_hole(&self, offset: u64) -> Result<u64>;
+
+    /// Serves an ioctl, of a 32-bit or a 64-bit caller.
+    fn ioctl(&self, file: &File, command: u32, argument: usize) -> Result<isize>;
+
+    /// Registers for wake-ups and gives the events (`POLL*`) that hold now.
+    fn poll(&self, file: &File, table: PollTable<'_>) -> u32;
+
+    /// Sets up a new mapping.
+    fn mmap(&self, vma: &VmaNew) -> Result;
+
+    /// Adds to `/proc/PID/fdinfo/FD`.
+    fn show_fdinfo(&self, to: &SeqFile);
+}
+
+/// A character device: all numbers of a region, served by `T`.
+///
+/// # Invariants
+///
+/// `cdev` is registered until `self` is dropped, and is only ever opened as a part of `Self`.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Cdev<T: FileOperations> {
+    #[pin]
+    cdev: Opaque<bindings::cdev>,
+    devices: T::Devices,
+    #[pin]
+    _pinned: PhantomPinned,
+}
+
+// SAFETY: A `cdev` belongs to no thread.
+unsafe impl<T: FileOperations> Send for Cdev<T> {}
+
+// SAFETY: `&Cdev` gives access to nothing but `devices`, which is `Sync`.
+unsafe impl<T: FileOperations> Sync for Cdev<T> {}
+
+impl<T: FileOperations> Cdev<T> {
+    const OPERATIONS: bindings::file_operations = bindings::file_operations {
+        owner: T::MODULE.as_ptr(),
+        open: Some(open::<T>),
+        release: Some(release::<T>),
+        llseek: Some(llseek::<T>),
+        read_iter: Some(read_iter::<T>),
+        write_iter: Some(write_iter::<T>),
+        splice_read: Some(bindings::copy_splice_read),
+        splice_write: Some(bindings::iter_file_splice_write),
+        // There is nothing to bring anywhere: the memory is the device.
+        fsync: Some(bindings::noop_fsync),
+        unlocked_ioctl: Some(ioctl::<T>),
+        compat_ioctl: bindings::compat_ptr_ioctl,
+        poll: Some(poll::<T>),
+        mmap: Some(mmap::<T>),
+        show_fdinfo: Some(show_fdinfo::<T>),
+        ..pin_init::zeroed()
+    };
+
+    /// Registers the device. From here on it can be opened.
+    pub(crate) fn new(region: &Region, devices: T::Devices) -> Result<Pin<KBox<Self>>> {
+        let this = KBox::pin_init(
+            pin_init!(Self {
+                cdev <- Opaque::ffi_init(|cdev: *mut bindings::cdev| {
+                    // SAFETY: `cdev` has room for a `cdev`, and the operations live for ever.
+                    unsafe {
+                        bindings::cdev_init(cdev, &Self::OPERATIONS);
+                        (*cdev).owner = T::MODULE.as_ptr();
+                    }
+                }),
+                devices,
+                _pinned: PhantomPinned,
+            }),
+            GFP_KERNEL,
+        )?;
+        // INVARIANT: If this fails, `drop` finds a `cdev` that was never added, which `cdev_del`
+        // takes as well.
+        // SAFETY: The `cdev` is initialized and pinned, and the region's numbers are ours.
+        to_result(unsafe { bindings::cdev_add(this.cdev.get(), region.first, region.count) })?;
+        Ok(this)
+    }
+}
+
+#[pinned_drop]
+impl<T: FileOperations> PinnedDrop for Cdev<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: The `cdev` is initialized. No open file is left that could come from it: each
+        // holds a reference to the module, which owns `self`.
+        unsafe { bindings::cdev_del(self.cdev.get()) };
+    }
+}
+
+/// The private data of an open file.
+///
+/// # Safety
+///
+/// `file` must be a valid file that [`open`] of the same `T` has succeeded on, not yet released,
+/// for `'a`.
+pub(super) unsafe fn private<'a, T: FileOperations>(file: *const bindings::file) -> &'a T {
+    // SAFETY: `open` stored a `KBox<T>` there, which stays until `release`.
+    unsafe { KBox::<T>::borrow((*file).private_data) }
+}
+
+/// # Safety
+///
+/// Called by the VFS only, for an inode of a [`Cdev<T>`] and a file that is being opened.
+unsafe extern "C" fn open<T: FileOperations>(
+    inode: *mut bindings::inode,
+    file: *mut bindings::file,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: `chrdev_open` has set `i_cdev` to the `cdev` that it found, and holds a reference
+        // to it and to its owner.
+        let (cdev, rdev) = unsafe { ((*inode).__bindgen_anon_5.i_cdev, (*inode).i_rdev) };
+        // SAFETY: By the type's invariant that is the `cdev` of a `Cdev<T>`, which lives while the
+        // module does.
+        let this = unsafe { &*container_of!(Opaque::cast_from(cdev), Cdev<T>, cdev) };
+        let private = T::open(&this.devices, Number::minor(rdev))?;
+        // SAFETY: The file is ours while it is being opened.
+        unsafe { (*file).private_data = private.into_foreign() };
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// Called by the VFS only, once, for a file that [`open`] of the same `T` has succeeded on.
+unsafe extern "C" fn release<T: FileOperations>(
+    _inode: *mut bindings::inode,
+    file: *mut bindings::file,
+) -> c_int {
+    // SAFETY: `open` stored it, this is the last use of the file, and its mappings are gone: each
+    // held a reference to the file.
+    drop(unsafe { KBox::<T>::from_foreign((*file).private_data) });
+    0
+}
+
+/// # Safety
+///
+/// Called by the VFS only, for an open file of `T`.
+unsafe extern "C" fn llseek<T: FileOperations>(
+    file: *mut bindings::file,
+    offset: bindings::loff_t,
+    whence: c_int,
+) -> bindings::loff_t {
+    from_result(|| {
+        // SAFETY: The VFS calls this between open and release.
+        let this: &T = unsafe { private(file) };
+        let size = i64::try_from(this.size()?)?;
+        // A negative offset is beyond any end.
+        let from = offset as u64;
+        let (offset, whence) = match whence as u32 {
+            bindings::SEEK_DATA => (this.seek_data(from)?, bindings::SEEK_SET),
+            bindings::SEEK_HOLE => (this.seek_hole(from)?, bindings::SEEK_SET),
+            whence => (from, whence),
+        };
+        // SAFETY: The file is valid.
+        Ok(unsafe {
+            bindings::generic_file_llseek_size(file, offset as i64, whence as c_int, size, size)
+        })
+    })
+}
+
+/// # Safety
+///
+/// Called by the VFS only, for an open file of `T`, with a destination that is valid for the call.
+unsafe extern "C" fn read_iter<T: FileOperations>(
+    iocb: *mut bindings::kiocb,
+    iter: *mut bindings::iov_iter,
+) -> isize {
+    // SAFETY: As the caller promises.
+    unsafe {
+        transfer(iocb, |this: &T, position| {
+            this.read(position, &mut Destination::from_raw(iter))
+        })
+    }
+}
+
+/// # Safety
+///
+/// Called by the VFS only, for an open file of `T`, with a source that is valid for the call.
+unsafe extern "C" fn write_iter<T: FileOperations>(
+    iocb: *mut bindings::kiocb,
+    iter: *mut bindings::iov_iter,
+) -> isize {
+    // SAFETY: As the caller promises.
+    unsafe {
+        transfer(iocb, |this: &T, position| {
+            this.write(position, &mut Source::from_raw(iter))
+        })
+    }
+}
+
+/// Does a read or a write at the position of `iocb`, and moves it on.
+///
+/// # Safety
+///
+/// `iocb` must be valid and of an open file of `T`.
+unsafe fn transfer<T: FileOperations>(
+    iocb: *mut bindings::kiocb,
+    act: impl FnOnce(&T, u64) -> Result<usize>,
+) -> isize {
+    from_result(|| {
+        // SAFETY: The caller promises an open file of `T`.
+        let this: &T = unsafe { private((*iocb).ki_filp) };
+        // SAFETY: The `iocb` is valid, and the VFS lets nobody else change it.
+        let position = unsafe { &mut (*iocb).ki_pos };
+        // The VFS has refused negative positions.
+        let count = act(this, u64::try_from(*position)?)?;
+        // OVERFLOW: A count that leads out of the signed range was refused by the VFS.
+        *position = position.saturating_add_unsigned(count as u64);
+        Ok(count as isize)
+    })
+}
+
+/// # Safety
+///
+/// Called by the VFS only, for an open file of `T`.
+unsafe extern "C" fn ioctl<T: FileOperations>(
+    file: *mut bindings::file,
+    command: c_uint,
+    argument: c_ulong,
+) -> c_long {
+    from_result(|| {
+        // SAFETY: The VFS calls this between open and release.
+        let this: &T = unsafe { private(file) };
+        // SAFETY: The file is valid for the call, and an ioctl uses no `fdget_pos`.
+        let file = unsafe { File::from_raw_file(file) };
+        this.ioctl(file, command, argument)
+    })
+}
+
+/// # Safety
+///
+/// Called by the VFS only, for an open file of `T`, with a table that is null or valid.
+unsafe extern "C" fn poll<T: FileOperations>(
+    file: *mut bindings::file,
+    table: *mut bindings::poll_table_struct,
+) -> bindings::__poll_t {
+    // SAFETY: The VFS calls this between open and release.
+    let this: &T = unsafe { private(file) };
+    // SAFETY: The file is valid for the call, and polling uses no `fdget_pos`.
+    let file = unsafe { File::from_raw_file(file) };
+    // SAFETY: The caller promises that the table is null or valid.
+    this.poll(file, unsafe { PollTable::from_raw(table) })
+}
+
+/// # Safety
+///
+/// Called by the VFS only, for an open file of `T`, with a VMA that is being set up.
+unsafe extern "C" fn mmap<T: FileOperations>(
+    file: *mut bindings::file,
+    vma: *mut bindings::vm_area_struct,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: The VFS calls this between open and release.
+        let this: &T = unsafe { private(file) };
+        // SAFETY: The VMA is being set up for the time of this call.
+        this.mmap(unsafe { VmaNew::from_raw(vma) })?;
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// Called by procfs only, for an open file of `T`.
+unsafe extern "C" fn show_fdinfo<T: FileOperations>(
+    seq: *mut bindings::seq_file,
+    file: *mut bindings::file,
+) {
+    // SAFETY: procfs holds a reference to the file, so that it is not yet released.
+    let this: &T = unsafe { private(file) };
+    // SAFETY: The `seq_file` is valid for the call and used by this thread only.
+    this.show_fdinfo(unsafe { SeqFile::from_raw(seq) });
+}

@@ -1,0 +1,15 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Safe wrappers around what the `kernel` crate of Linux 7.2 lacks.
+//!
+//! Every unsafe line of the driver is here, and nothing here knows what the driver is for: each
+//! file could be submitted to the kernel.
+
+pub(crate) mod bytes;
+pub(crate) mod capability;
+pub(crate) mod chrdev;
+pub(crate) mod class;
+pub(crate) mod debugfs;
+pub(crate) mod folio;
+pub(crate) mod iov;
+pub(crate) mod vma;

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A device: windows in one offset space, and a generation that counts changes.
+//!
+//! No lock is held while bytes are copied: the memory is the users', who may map it, read it and
+//! write it at the same time, as with any shared memory. That also means that a copy from a device
+//! into a mapping of that device cannot deadlock.
+
+#![deny(unsafe_code)]
+
+use kernel::{
+    error::Error,
+    new_poll_condvar,
+    prelude::*,
+    seq_file::SeqFile,
+    seq_print,
+    str::CString,
+    sync::{
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
+        poll::PollCondVar,
+        Arc, //
+    }, //
+};
+
+use crate::{
+    abi,
+    abstractions::{
+        debugfs::Show,
+        folio::Folio,
+        iov::{
+            Destination,
+            Source, //
+        }, //
+    },
+    layout::{
+        self,
+        Extent,
+        Place,
+        RangeError, //
+    },
+    stats::{
+        Mappings,
+        RateLimit, //
+    },
+    window::Window,
+    THIS_MODULE, //
+};
+
+/// A device. It lives as long as its node, an open file or a mapping of it does.
+#[pin_data]
+pub(crate) struct Device {
+    name: CString,
+    windows: KVec<Window>,
+    /// Where the windows lie, in the same order.
+    extents: KVec<Extent>,
+    generation: Atomic<u64>,
+    /// Woken whenever the generation grows.
+    #[pin]
+    pub(crate) changed: PollCondVar,
+    /// Its mappings.
+    pub(crate) mappings: Mappings,
+    /// Limits what its users can put into the kernel log.
+    #[pin]
+    pub(crate) log: RateLimit,
+}
+
+impl Device {
+    /// Makes a device of windows in order of offset; says in the log what is wrong with them.
+    pub(crate) fn new(name: CString, windows: KVec<Window>) -> Result<Arc<Self>> {
+        let mut extents = KVec::with_capacity(windows.len(), GFP_KERNEL_ACCOUNT)?;
+        for window in &windows {
+            extents.push(window.extent(), GFP_KERNEL)?;
+        }
+        layout::check(&extents).map_err(|defect| {
+            pr_err!("{}: {defect:?}\n", &*name);
+            EINVAL
+        })?;
+        Arc::pin_init(
+            pin_init!(Self {
+                name,
+                windows,
+                extents,
+                generation: Atomic::new(0),
+                changed <- new_poll_condvar!("Device::changed"),
+                mappings: Mappings::new(),
+                log <- RateLimit::new(),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    /// The name of its node.
+    pub(crate) fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// Its size: the end of its last window.
+    pub(crate) fn size(&self) -> u64 {
+        layout::size(&self.extents)
+    }
+
+    /// Its change counter.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Relaxed)
+    }
+
+    /// Counts a change, and wakes those who wait for one.
+    pub(crate) fn notify(&self) {
+        // Ordered after the change itself, and before the wake-up.
+        self.generation.fetch_add(1, Full);
+        self.changed.notify_all();
+    }
+
+    /// Copies bytes at `position`, of one window, into `to`; 0 at the end.
+    pub(crate) fn read(&self, position: u64, to: &mut Destination<'_>) -> Result<usize> {
+        let wanted = to.len() as u64;
+        if wanted == 0 {
+            return Ok(0);
+        }
+        match self.place(position, wanted)? {
+            Some((window, start, size)) => copied(window.memory().read(start, size, to)),
+            None => Ok(0),
+        }
+    }
+
+    /// Copies bytes from `from` to `position`, of one window, and counts a change.
+    pub(crate) fn write(&self, position: u64, from: &mut Source<'_>) -> Result<usize> {
+        let wanted = from.len() as u64;
+        if wanted == 0 {
+            return Ok(0);
+        }
+        let (window, start, size) = self.place(position, wanted)?.ok_or(ENOSPC)?;
+        let count = copied(window.memory().write(start, size, from))?;
+        self.notify();
+        Ok(count)
+    }
+
+    /// The window at `position`, with the range in it that an access of `size` bytes is given;
+    /// `None` at the end of the device.
+    fn place(&self, position: u64, size: u64) -> Result<Option<(&Window, u64, u64)>> {
+        match layout::place(&self.extents, position, size) {
+            Place::Window {
+                window,
+                start,
+                size,
+            } => Ok(self.windows.get(window).map(|window| (window, start, size))),
+            Place::Hole => Err(ENXIO),
+            Place::End => Ok(None),
+        }
+    }
+
+    /// The first offset with memory at or after `offset`.
+    pub(crate) fn seek_data(&self, offset: u64) -> Result<u64> {
+        layout::data(&self.extents, offset).ok_or(ENXIO)
+    }
+
+    /// The first offset without memory at or after `offset`.
+    pub(crate) fn seek_hole(&self, offset: u64) -> Result<u64> {
+        layout::hole(&self.extents, offset).ok_or(ENXIO)
+    }
+
+    /// Zeroes every window, and counts a change.
+    pub(crate) fn clear(&self) {
+        self.zero(0, self.size());
+        self.notify();
+    }
+
+    /// Zeroes every window, puts the reset text at the start of the first, and counts a change.
+    pub(crate) fn reset(&self) {
+        self.zero(0, self.size());
+        if let Some(first) = self.windows.first() {
+            first.memory().put(abi::RESET_TEXT);
+        }
+        self.notify();
+    }
+
+    /// Zeroes a range that has memory behind every byte, and counts a change.
+    pub(crate) fn clear_range(&self, offset: u64, size: u64) -> Result {
+        layout::range(&self.extents, offset, size).map_err(errno)?;
+        self.zero(offset, size);
+        self.notify();
+        Ok(())
+    }
+
+    /// Zeroes what memory there is in a range.
+    fn zero(&self, offset: u64, size: u64) {
+        let end = offset.saturating_add(size);
+        for window in &self.windows {
+            let extent = window.extent();
+            let from = extent.offset.max(offset);
+            let to = extent.end().min(end);
+            if from < to {
+                window.memory().fill(
+                    from.saturating_sub(extent.offset),
+                    to.saturating_sub(from),
+                    0,
+                );
+            }
+        }
+    }
+
+    /// The window that a new mapping of `pages` pages from page `first` lies in.
+    pub(crate) fn mapping(&self, first: u64, pages: u64) -> Result<&Window> {
+        let window = layout::mapping(&self.extents, first, pages).map_err(errno)?;
+        self.windows.get(window).ok_or(ENXIO)
+    }
+
+    /// The folio of page `page` of the device.
+    pub(crate) fn folio(&self, page: u64) -> Option<&Folio> {
+        let (window, start, _) = self.place(page.checked_mul(layout::PAGE)?, 1).ok()??;
+        window.memory().folio(start / layout::PAGE)
+    }
+
+    /// What the INFO ioctl tells.
+    pub(crate) fn info(&self) -> abi::Info {
+        abi::Info {
+            version: abi::VERSION,
+            windows: self.windows.len() as u32,
+            size: self.size(),
+            generation: self.generation(),
+            reserved: [0; 5],
+        }
+    }
+
+    /// What the WINDOW ioctl tells of the window `index`.
+    pub(crate) fn window(&self, index: u32) -> Result<abi::Window> {
+        let window = self.windows.get(index as usize).ok_or(EINVAL)?;
+        Ok(window.describe(index))
+    }
+
+    /// Writes what debugfs and fdinfo show, each line with `prefix` before it.
+    pub(crate) fn show_lines(&self, to: &SeqFile, prefix: &str) {
+        seq_print!(to, "{prefix}size:\t{}\n", self.size());
+        seq_print!(to, "{prefix}generation:\t{}\n", self.generation());
+        seq_print!(to, "{prefix}mappings:\t{}\n", self.mappings);
+        for (index, window) in (0..self.windows.len()).zip(&self.windows) {
+            seq_print!(to, "{prefix}window:\t{index} {window}\n");
+        }
+    }
+}
+
+impl Show for Device {
+    const MODULE: &'static ThisModule = &THIS_MODULE;
+
+    fn show(&self, to: &SeqFile) {
+        self.show_lines(to, "");
+    }
+}
+
+/// The answer of a copy that did `count` bytes of the more than zero it was to do.
+fn copied(count: usize) -> Result<usize, Error> {
+    match count {
+        0 => Err(EFAULT),
+        count => Ok(count),
+    }
+}
+
+/// What user space is told of a range that cannot be used.
+fn errno(error: RangeError) -> Error {
+    match error {
+        RangeError::NoMemory => ENXIO,
+        RangeError::PastEnd => EINVAL,
+    }
+}

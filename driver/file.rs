@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! An open file of a device, and its mappings.
+
+#![deny(unsafe_code)]
+
+use core::fmt::Write as _;
+use kernel::{
+    bindings::{
+        O_ACCMODE,
+        O_RDWR,
+        O_WRONLY,
+        POLLIN,
+        POLLOUT,
+        POLLRDNORM,
+        POLLWRNORM, //
+    },
+    fmt,
+    fs::File,
+    mm::virt::{
+        VmaNew,
+        VmaRef, //
+    },
+    prelude::*,
+    seq_file::SeqFile,
+    seq_print,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        poll::PollTable,
+        Arc, //
+    },
+    uaccess::UserSlice, //
+};
+
+use crate::{
+    abi,
+    abstractions::{
+        chrdev::FileOperations,
+        folio::Folio,
+        iov::{
+            Destination,
+            Source, //
+        },
+        vma::{
+            self,
+            VmOperations, //
+        }, //
+    },
+    device::Device,
+    layout::PAGE,
+    log_mappings,
+    Devices,
+    THIS_MODULE, //
+};
+
+/// An open file.
+pub(crate) struct OpenFile {
+    device: Arc<Device>,
+    /// The newest generation that this open file has seen.
+    seen: Atomic<u64>,
+}
+
+impl FileOperations for OpenFile {
+    const MODULE: &'static ThisModule = &THIS_MODULE;
+
+    type Devices = Devices;
+
+    fn open(devices: &Devices, minor: u32) -> Result<KBox<Self>> {
+        let device = devices.get(minor).ok_or(ENXIO)?;
+        let seen = Atomic::new(device.generation());
+        Ok(KBox::new(Self { device, seen }, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    fn read(&self, position: u64, to: &mut Destination<'_>) -> Result<usize> {
+        self.device.read(position, to)
+    }
+
+    fn write(&self, position: u64, from: &mut Source<'_>) -> Result<usize> {
+        self.device.write(position, from)
+    }
+
+    fn size(&self) -> Result<u64> {
+        Ok(self.device.size())
+    }
+
+    fn seek_data(&self, offset: u64) -> Result<u64> {
+        self.device.seek_data(offset)
+    }
+
+    fn seek_hole(&self, offset: u64) -> Result<u64> {
+        self.device.seek_hole(offset)
+    }
+
+    fn ioctl(&self, file: &File, command: u32, argument: usize) -> Result<isize> {
+        let argument = UserPtr::from_addr(argument);
+        match command {
+            abi::MEM_CLEAR => changing(file, || self.device.clear())?,
+            abi::MEM_RESET | abi::RESET => changing(file, || self.device.reset())?,
+            abi::NOTIFY => changing(file, || self.device.notify())?,
+            abi::CLEAR => self.clear(file, argument)?,
+            abi::INFO => write(argument, &self.device.info())?,
+            abi::WINDOW => self.window(argument)?,
+            abi::SEEN => {
+                let generation = self.device.generation();
+                write(argument, &generation)?;
+                self.seen.store(generation, Relaxed);
+            }
+            _ => return Err(ENOTTY),
+        }
+        Ok(0)
+    }
+
+    fn poll(&self, file: &File, table: PollTable<'_>) -> u32 {
+        table.register_wait(file, &self.device.changed);
+        let mut events = 0;
+        if self.device.generation() != self.seen.load(Relaxed) {
+            events |= POLLIN | POLLRDNORM;
+        }
+        if is_writable(file) {
+            // Memory can always be written.
+            events |= POLLOUT | POLLWRNORM;
+        }
+        events
+    }
+
+    fn mmap(&self, vma: &VmaNew) -> Result {
+        let window = self
+            .device
+            .mapping(vma::first_page(vma), vma::bytes(vma) / PAGE)?;
+        if !vma::is_shared(vma) && !window.allows_private() {
+            return Err(EINVAL);
+        }
+        vma.try_clear_mayexec().map_err(|_| EACCES)?;
+        vma::Operations::install(self, vma);
+        // Nothing after this can fail the mapping, here or in the memory manager, so that each
+        // mapping counted here is closed once.
+        self.opened(vma);
+        Ok(())
+    }
+
+    fn show_fdinfo(&self, to: &SeqFile) {
+        self.device.show_lines(to, "chrmem-");
+        seq_print!(to, "chrmem-seen:\t{}\n", self.seen.load(Relaxed));
+    }
+}
+
+impl VmOperations for OpenFile {
+    fn opened(&self, vma: &VmaRef) {
+        self.device.mappings.opened();
+        self.log("vma_open", vma);
+    }
+
+    fn closed(&self, vma: &VmaRef) {
+        self.device.mappings.closed();
+        self.log("vma_close", vma);
+    }
+
+    fn folio(&self, page: u64) -> Option<&Folio> {
+        self.device.folio(page)
+    }
+}
+
+impl OpenFile {
+    /// CLEAR.
+    fn clear(&self, file: &File, argument: UserPtr) -> Result {
+        check_writable(file)?;
+        let range: abi::Range = UserSlice::new(argument, size_of::<abi::Range>())
+            .reader()
+            .read()?;
+        if range.flags != 0 || range.reserved != 0 {
+            return Err(EINVAL);
+        }
+        self.device.clear_range(range.offset, range.size)
+    }
+
+    /// WINDOW.
+    fn window(&self, argument: UserPtr) -> Result {
+        let (mut reader, mut writer) =
+            UserSlice::new(argument, size_of::<abi::Window>()).reader_writer();
+        let asked: abi::Window = reader.read()?;
+        if asked.flags != 0 || asked.reserved != [0; 5] {
+            return Err(EINVAL);
+        }
+        writer.write(&self.device.window(asked.index)?)
+    }
+
+    /// Logs what happened to a mapping, with the first printable bytes in it, if that is wanted.
+    fn log(&self, what: &str, vma: &VmaRef) {
+        if !log_mappings() {
+            return;
+        }
+        let Some(suppressed) = self.device.log.allow() else {
+            return;
+        };
+        let (first, bytes) = (vma::first_page(vma), vma::bytes(vma));
+        let Ok(window) = self.device.mapping(first, bytes / PAGE) else {
+            return;
+        };
+        let offset = first.saturating_mul(PAGE);
+        let start = offset.saturating_sub(window.extent().offset);
+        let mut text = Text([0; 40]);
+        window.memory().peek(start, &mut text.0);
+        pr_info!(
+            "{what}: {} offset {offset} bytes {bytes} \"{text}\"\n",
+            self.device.name()
+        );
+        if suppressed != 0 {
+            pr_info!(
+                "{what}: {suppressed} lines of {} not logged\n",
+                self.device.name()
+            );
+        }
+    }
+}
+
+/// Bytes of a window, shown up to the first that cannot be printed.
+struct Text([u8; 40]);
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0 {
+            if !matches!(byte, b' '..=b'~') {
+                break;
+            }
+            f.write_char(char::from(byte))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes an ioctl's result to user space.
+fn write<T: kernel::transmute::AsBytes>(to: UserPtr, value: &T) -> Result {
+    UserSlice::new(to, size_of::<T>()).writer().write(value)
+}
+
+/// Does something that only a writer may.
+fn changing(file: &File, act: impl FnOnce()) -> Result {
+    check_writable(file)?;
+    act();
+    Ok(())
+}
+
+fn check_writable(file: &File) -> Result {
+    if is_writable(file) {
+        Ok(())
+    } else {
+        Err(EBADF)
+    }
+}
+
+/// Whether a file was opened for writing.
+fn is_writable(file: &File) -> bool {
+    matches!(file.flags() & O_ACCMODE, O_WRONLY | O_RDWR)
+}
