@@ -1,5 +1,44 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Not written yet.
+//! The `chrmem` command.
 
-fn main() {}
+mod cli;
+mod commands;
+mod hint;
+
+use anyhow::Result;
+use clap::Parser;
+use cli::{Cli, Command};
+use std::io::{self, ErrorKind};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match run(Cli::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads the output has seen enough of it.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            if let Some(hint) = hint::of(&error) {
+                eprintln!("hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    let mut out = io::stdout().lock();
+    match command {
+        Command::Demo { device } => commands::demo::run(&device, &mut out),
+        Command::Info { device } => commands::info::run(&device, &mut out),
+        Command::Clear { device } => commands::clear::run(&device),
+        Command::Reset { device } => commands::reset::run(&device),
+    }
+}
+
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+}

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! One file a subcommand.
+
+pub(crate) mod clear;
+pub(crate) mod demo;
+pub(crate) mod info;
+pub(crate) mod reset;
