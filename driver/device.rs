@@ -9,11 +9,15 @@
 #![deny(unsafe_code)]
 
 use kernel::{
+    bindings::{
+        POLLIN,
+        POLLRDNORM, //
+    },
     error::Error,
-    new_poll_condvar,
     prelude::*,
     seq_file::SeqFile,
     seq_print,
+    static_lock_class,
     str::CString,
     sync::{
         atomic::{
@@ -21,7 +25,6 @@ use kernel::{
             Full,
             Relaxed, //
         },
-        poll::PollCondVar,
         Arc, //
     }, //
 };
@@ -34,7 +37,8 @@ use crate::{
         iov::{
             Destination,
             Source, //
-        }, //
+        },
+        wait::WaitQueue, //
     },
     layout::{
         self,
@@ -60,7 +64,7 @@ pub(crate) struct Device {
     generation: Atomic<u64>,
     /// Woken whenever the generation grows.
     #[pin]
-    pub(crate) changed: PollCondVar,
+    pub(crate) changed: WaitQueue,
     /// Its mappings.
     pub(crate) mappings: Mappings,
     /// Limits what its users can put into the kernel log.
@@ -85,7 +89,7 @@ impl Device {
                 windows,
                 extents,
                 generation: Atomic::new(0),
-                changed <- new_poll_condvar!("Device::changed"),
+                changed <- WaitQueue::new(c"Device::changed", static_lock_class!()),
                 mappings: Mappings::new(),
                 log <- RateLimit::new(),
             }),
@@ -112,7 +116,7 @@ impl Device {
     pub(crate) fn notify(&self) {
         // Ordered after the change itself, and before the wake-up.
         self.generation.fetch_add(1, Full);
-        self.changed.notify_all();
+        self.changed.wake(POLLIN | POLLRDNORM);
     }
 
     /// Copies bytes at `position`, of one window, into `to`; 0 at the end.

@@ -29,7 +29,6 @@ use kernel::{
             Atomic,
             Relaxed, //
         },
-        poll::PollTable,
         Arc, //
     },
     uaccess::UserSlice, //
@@ -47,7 +46,8 @@ use crate::{
         vma::{
             self,
             VmOperations, //
-        }, //
+        },
+        wait::WaitQueue, //
     },
     device::Device,
     layout::PAGE,
@@ -113,8 +113,11 @@ impl FileOperations for OpenFile {
         Ok(0)
     }
 
-    fn poll(&self, file: &File, table: PollTable<'_>) -> u32 {
-        table.register_wait(file, &self.device.changed);
+    fn wait_queue(&self) -> &WaitQueue {
+        &self.device.changed
+    }
+
+    fn poll(&self, file: &File) -> u32 {
         let mut events = 0;
         if self.device.generation() != self.seen.load(Relaxed) {
             events |= POLLIN | POLLRDNORM;

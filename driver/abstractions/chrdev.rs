@@ -23,16 +23,18 @@ use kernel::{
     mm::virt::VmaNew,
     prelude::*,
     seq_file::SeqFile,
-    sync::poll::PollTable,
     types::{
         ForeignOwnable,
         Opaque, //
     }, //
 };
 
-use super::iov::{
-    Destination,
-    Source, //
+use super::{
+    iov::{
+        Destination,
+        Source, //
+    },
+    wait::WaitQueue, //
 };
 
 /// One device number: major and minor.
@@ -120,8 +122,11 @@ pub(crate) trait FileOperations: Send + Sync + Sized + 'static {
     /// Serves an ioctl, of a 32-bit or a 64-bit caller.
     fn ioctl(&self, file: &File, command: u32, argument: usize) -> Result<isize>;
 
-    /// Registers for wake-ups and gives the events (`POLL*`) that hold now.
-    fn poll(&self, file: &File, table: PollTable<'_>) -> u32;
+    /// Where those wait who poll; always the same for one open file.
+    fn wait_queue(&self) -> &WaitQueue;
+
+    /// The events (`POLL*`) that hold now.
+    fn poll(&self, file: &File) -> u32;
 
     /// Sets up a new mapping.
     fn mmap(&self, vma: &VmaNew) -> Result;
@@ -352,10 +357,11 @@ unsafe extern "C" fn poll<T: FileOperations>(
 ) -> bindings::__poll_t {
     // SAFETY: The VFS calls this between open and release.
     let this: &T = unsafe { private(file) };
+    // SAFETY: The caller promises file and table. `private` may give a reference that lasts until
+    // the file is released, and so does the queue in it.
+    unsafe { this.wait_queue().register(file, table) };
     // SAFETY: The file is valid for the call, and polling uses no `fdget_pos`.
-    let file = unsafe { File::from_raw_file(file) };
-    // SAFETY: The caller promises that the table is null or valid.
-    this.poll(file, unsafe { PollTable::from_raw(table) })
+    this.poll(unsafe { File::from_raw_file(file) })
 }
 
 /// # Safety

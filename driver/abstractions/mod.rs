@@ -13,3 +13,4 @@ pub(crate) mod debugfs;
 pub(crate) mod folio;
 pub(crate) mod iov;
 pub(crate) mod vma;
+pub(crate) mod wait;
