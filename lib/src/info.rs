@@ -186,13 +186,14 @@ impl From<u32> for Access {
     }
 }
 
-/// `rw`, `r`, `w`, or `-` for a window that can be neither read nor written.
+/// The driver's own word for it: `rw`, `ro`, `wo`, or `-` for a window that can be neither read nor
+/// written.
 impl fmt::Display for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match (self.read, self.write) {
             (true, true) => "rw",
-            (true, false) => "r",
-            (false, true) => "w",
+            (true, false) => "ro",
+            (false, true) => "wo",
             (false, false) => "-",
         })
     }
