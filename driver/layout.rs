@@ -162,7 +162,8 @@ pub(crate) fn hole(extents: &[Extent], offset: u64) -> Option<u64> {
 /// gives [`RangeError::PastEnd`].
 pub(crate) fn mapping(extents: &[Extent], page: u64, pages: u64) -> Result<usize, RangeError> {
     let offset = page.checked_mul(PAGE).ok_or(RangeError::NoMemory)?;
-    let size = pages.checked_mul(PAGE).ok_or(RangeError::PastEnd)?;
+    // What saturates is larger than any window.
+    let size = pages.saturating_mul(PAGE);
     match place(extents, offset, size) {
         Place::Window {
             window, size: have, ..
