@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Builds the kernel module in the lab's tree, as `make -C driver` does anywhere.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{anyhow, ensure, Context, Result};
+use fs_err as fs;
+
+use crate::cache::{self, Lock};
+use crate::progress::{logged, Step};
+use crate::root::Bind;
+use crate::setup::Lab;
+use crate::{recipe, workspace};
+
+/// Where the build sees the checkout.
+const CHECKOUT: &str = "/run/chrmem/checkout";
+/// Where the build writes.
+const OUTPUT: &str = "/run/chrmem/output";
+
+/// The module of this checkout, built if it is not.
+pub(crate) fn build(lab: &Lab) -> Result<PathBuf> {
+    let output = workspace::target()?
+        .join("driver")
+        .join(&lab.kernel.release);
+    fs::create_dir_all(&output)?;
+    let _alone = Lock::exclusive(&output.with_extension("lock"), "building the driver")?;
+    let stamp = output.join("built-from");
+    let source = fingerprint(lab)?;
+    let module = output.join("chrmem.ko");
+    // make would look at everything again, which takes it seconds.
+    if fs::read_to_string(&stamp).is_ok_and(|built| built == source) && module.exists() {
+        return Ok(module);
+    }
+    let step = Step::new("building the driver", None);
+    make(lab, &output)?;
+    fs::write(stamp, source)?;
+    step.done();
+    Ok(module)
+}
+
+/// Builds into `output`, with the compiler's extra warnings; gives the log.
+pub(crate) fn make(lab: &Lab, output: &Path) -> Result<PathBuf> {
+    let checkout = workspace::dir();
+    ensure!(
+        checkout.join("driver/Makefile").exists(),
+        "{} has no driver/Makefile",
+        checkout.display()
+    );
+    let log = cache::logs()?.join("driver.log");
+    let binds = [
+        Bind::read_only(&checkout, CHECKOUT),
+        Bind::writable(output, OUTPUT),
+    ];
+    let argv = [
+        "make".into(),
+        "-C".into(),
+        format!("{CHECKOUT}/driver"),
+        "KDIR=/usr/src/linux".into(),
+        format!("MO={OUTPUT}"),
+        format!("CC={}", recipe::CC),
+        "W=1".into(),
+    ];
+    logged(&lab.root.command(&binds, argv), &log, |_| {})
+        .map_err(|error| anyhow!(format!("{error:#}").replace(&format!("{CHECKOUT}/"), "")))
+        .context("the driver does not build")?;
+    Ok(log)
+}
+
+/// A digest of all that the module is made from.
+fn fingerprint(lab: &Lab) -> Result<String> {
+    let mut all = format!("{} {}", recipe::key(), lab.kernel.record()).into_bytes();
+    let mut left = vec![
+        workspace::dir().join("driver"),
+        workspace::dir().join("uapi/src"),
+    ];
+    let mut files = Vec::new();
+    while let Some(dir) = left.pop() {
+        for entry in fs::read_dir(&dir)? {
+            let path = entry?.path();
+            if path.is_dir() {
+                left.push(path);
+            } else {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    for file in files {
+        all.extend(file.as_os_str().as_encoded_bytes());
+        all.extend(fs::read(&file)?);
+    }
+    Ok(recipe::digest(&all))
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The machine that QEMU is asked for.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use duct::Expression;
+use fs_err as fs;
+
+use crate::kvm;
+use crate::root::Bind;
+use crate::setup::Lab;
+use crate::vm::{Accel, Args};
+
+/// Where QEMU sees the run's directory.
+const RUN: &str = "/run/chrmem/run";
+/// Where QEMU sees the tree without what is mounted over it.
+const ROOT: &str = "/run/chrmem/root";
+/// Where QEMU sees the shared directory.
+const SHARE: &str = "/run/chrmem/share";
+
+/// The connections to the guest, by the names of their sockets. The ports are numbered in this order from 1.
+pub(crate) const PORTS: &[&str] = &["control", "stdin", "stdout", "stderr"];
+
+/// The kernel's log goes here.
+pub(crate) const CONSOLE: &str = "console";
+
+/// The command that runs the machine; `run` is the run's directory, with the sockets in it.
+pub(crate) fn qemu(lab: &Lab, args: &Args, run: &Path, interactive: bool) -> Result<Expression> {
+    let accel = match args.accel {
+        _ if args.icount => Accel::Tcg,
+        Some(accel) => accel,
+        None if kvm::works(lab)? => Accel::Kvm,
+        None => Accel::Tcg,
+    };
+    let smp = if args.icount { 1 } else { args.smp };
+    let mut argv: Vec<String> = Vec::new();
+    let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
+    add(&[
+        "qemu-system-x86_64",
+        "-nodefaults",
+        "-no-user-config",
+        "-display",
+        "none",
+        "-no-reboot",
+    ]);
+    add(&["-machine", "q35", "-m", &args.mem, "-smp", &smp.to_string()]);
+    match accel {
+        Accel::Kvm => add(&["-accel", "kvm", "-cpu", "max"]),
+        // `rep movsb` counts once a byte: without it, copying costs what it costs on real processors.
+        Accel::Tcg if args.icount => {
+            add(&[
+                "-accel",
+                "tcg",
+                "-icount",
+                "shift=0,sleep=off",
+                "-cpu",
+                "max,-erms,-fsrm",
+            ]);
+        }
+        Accel::Tcg => add(&["-accel", "tcg,thread=multi", "-cpu", "max"]),
+    }
+    add(&[
+        "-kernel",
+        &lab.kernel.image(),
+        "-initrd",
+        "/run/chrmem/initramfs",
+    ]);
+    add(&["-append", "console=ttyS0 panic=-1 oops=panic"]);
+    add(&[
+        "-chardev",
+        &socket(CONSOLE),
+        "-serial",
+        &format!("chardev:{CONSOLE}"),
+    ]);
+    add(&["-device", "virtio-serial-pci"]);
+    for (port, name) in PORTS.iter().enumerate() {
+        let number = port + 1;
+        add(&[
+            "-chardev",
+            &socket(name),
+            "-device",
+            &format!("virtserialport,chardev={name},nr={number}"),
+        ]);
+    }
+    if interactive {
+        add(&[
+            "-chardev",
+            "stdio,id=terminal,signal=off",
+            "-device",
+            "virtconsole,chardev=terminal,nr=0",
+        ]);
+    }
+    // 9p, because QEMU itself does it: what another process writes into the guest's memory, emulation may miss.
+    add(&[
+        "-virtfs",
+        &format!(
+            "local,path={ROOT},mount_tag=root,security_model=none,readonly=on,multidevs=remap"
+        ),
+    ]);
+    add(&[
+        "-virtfs",
+        &format!("local,path={RUN}/lab,mount_tag=lab,security_model=none,readonly=on"),
+    ]);
+    let mut binds = vec![
+        Bind::read_only(lab.root.dir(), ROOT),
+        Bind::read_only(&lab.initramfs, "/run/chrmem/initramfs"),
+        Bind::writable(run, RUN),
+    ];
+    let share = args
+        .share
+        .as_ref()
+        .map(fs::canonicalize)
+        .transpose()
+        .context("--share")?;
+    if let Some(dir) = &share {
+        add(&[
+            "-virtfs",
+            &format!("local,path={SHARE},mount_tag=share,security_model=none,multidevs=remap"),
+        ]);
+        binds.push(Bind::writable(dir, SHARE));
+    }
+    Ok(lab.root.command(&binds, argv))
+}
+
+/// A connection to the socket of this name.
+fn socket(name: &str) -> String {
+    format!("socket,id={name},path={RUN}/{name}")
+}

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the lab is made of. Any change here makes another tree, beside the old one.
+
+use sha2::{Digest, Sha256};
+
+/// The Debian release.
+pub(crate) const SUITE: &str = "trixie";
+
+/// The C compiler that Debian builds its kernel with; the headers package depends on it.
+pub(crate) const CC: &str = "x86_64-linux-gnu-gcc-14";
+
+/// The packages and why each is there. What these depend on comes along; what they recommend does not.
+pub(crate) const PACKAGES: &[&[&str]] = &[
+    // Certificates, for mirrors behind https.
+    &["ca-certificates"],
+    // The kernel's Rust: the release's own rustc is the one that Debian builds its kernel with.
+    &[
+        "rustc",
+        "rust-src",
+        "bindgen",
+        "libclang-19-dev",
+        "clang-19",
+        "lld-19",
+        "llvm-19",
+    ],
+    // The kernel's C. Without pahole its configuration changes.
+    &[
+        "gcc",
+        "make",
+        "flex",
+        "bison",
+        "bc",
+        "libelf-dev",
+        "libssl-dev",
+        "pahole",
+        "kmod",
+        "xz-utils",
+        "zstd",
+    ],
+    // The guest's first steps: the initramfs, and mounts.
+    &["busybox-static", "cpio", "mount", "iproute2"],
+    // The machine.
+    &["qemu-system-x86"],
+    // Programs that people use on a device, for the tests.
+    &[
+        "python3",
+        "python3-numpy",
+        "xxd",
+        "socat",
+        "fio",
+        "stress-ng",
+        "libc6-dev",
+    ],
+    // Programs that watch others.
+    &["gdb", "strace", "procps", "psmisc"],
+];
+
+/// The modules of the initramfs: what mounts the root.
+pub(crate) const BOOT_MODULES: &[&str] = &["9pnet_virtio", "9p", "overlay"];
+
+/// Lists, unpacks, builds: the scripts that run in the tree.
+pub(crate) const AVAILABLE: &str = include_str!("../lab/available.sh");
+/// See [`AVAILABLE`].
+pub(crate) const SOURCE: &str = include_str!("../lab/source.sh");
+/// See [`AVAILABLE`].
+pub(crate) const PREPARE: &str = include_str!("../lab/prepare.sh");
+
+/// To be raised when code of `setup.rs` or `kernel.rs` changes what comes out.
+const REVISION: u32 = 1;
+
+/// What the tree's directory is called: the same for the same recipe.
+pub(crate) fn key() -> String {
+    let recipe = format!("{REVISION} {SUITE} {CC} {PACKAGES:?} {AVAILABLE} {SOURCE} {PREPARE}");
+    digest(recipe.as_bytes())
+}
+
+/// A short digest of `bytes`, for names.
+pub(crate) fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes)
+        .iter()
+        .take(6)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

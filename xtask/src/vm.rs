@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `cargo xtask vm`: boots the VM and runs a command in it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::thread;
+
+use anyhow::{anyhow, ensure, Result};
+
+use crate::job::{Job, Outcome};
+use crate::programs::{self, Programs};
+use crate::setup::{self, Lab};
+
+/// What one run is like.
+#[derive(Clone, clap::Args)]
+pub(crate) struct Args {
+    /// How the guest's processor is made; KVM where a probe shows that it works, TCG otherwise.
+    #[arg(long)]
+    pub(crate) accel: Option<Accel>,
+    /// Make the guest's clock count instructions, one a nanosecond (implies --accel tcg and --smp 1).
+    #[arg(long)]
+    pub(crate) icount: bool,
+    /// The kernel to boot; `stock` is the distribution's.
+    #[arg(long, value_name = "NAME", default_value = "stock")]
+    pub(crate) kernel: String,
+    /// The number of processors.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) smp: u32,
+    /// The size of the memory, as QEMU writes it.
+    #[arg(long, value_name = "SIZE", default_value = "1G")]
+    pub(crate) mem: String,
+    /// A directory to mount read-write at /share.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) share: Option<PathBuf>,
+    /// Leave loading and unloading of the driver to the command: it is chrmem.ko in the working directory, /lab.
+    #[arg(long)]
+    pub(crate) no_load: bool,
+    /// Parameters to load the driver with, such as 'size=65536 devices=2'.
+    #[arg(
+        long,
+        value_name = "PARAMETERS",
+        default_value = "",
+        conflicts_with = "no_load"
+    )]
+    pub(crate) params: String,
+    /// The time that the command may take.
+    #[arg(long, value_name = "SECONDS", default_value_t = 600)]
+    pub(crate) timeout: u64,
+    /// The command and its arguments; without one, an interactive shell.
+    #[arg(last = true)]
+    pub(crate) command: Vec<String>,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        /// Gives clap the whole of a command line.
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            args: Args,
+        }
+        <Line as clap::Parser>::parse_from(["vm"]).args
+    }
+}
+
+/// See [`Args::accel`].
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+pub(crate) enum Accel {
+    /// The host's processor.
+    Kvm,
+    /// Emulation.
+    Tcg,
+}
+
+/// Runs the command line's command.
+pub(crate) fn command(args: &Args) -> Result<ExitCode> {
+    ensure!(
+        args.kernel == "stock",
+        "there is no kernel `{}`; the kernels are: stock",
+        args.kernel
+    );
+    ensure!(
+        !args.icount || args.accel != Some(Accel::Kvm),
+        "--icount needs --accel tcg: KVM does not count instructions"
+    );
+    let (lab, programs) = lab_with_programs()?;
+    let mut job = Job::new(args, &lab, &programs)?;
+    if !args.command.is_empty() {
+        job.command(args.command.iter().map(String::as_str))?;
+    }
+    exit_code(&job.run(std::io::stdout())?)
+}
+
+/// The exit code for a run: the command's own, unless something went wrong that it could not know.
+pub(crate) fn exit_code(outcome: &Outcome) -> Result<ExitCode> {
+    outcome.verdict()?;
+    Ok(ExitCode::from(outcome.status))
+}
+
+/// Makes the lab, and builds the guest's programs at the same time.
+pub(crate) fn lab_with_programs() -> Result<(Lab, Programs)> {
+    thread::scope(|scope| {
+        let programs = scope.spawn(programs::build);
+        let lab = setup::lab()?;
+        let programs = programs
+            .join()
+            .map_err(|_| anyhow!("building the guest's programs panicked"))??;
+        Ok((lab, programs))
+    })
+}
