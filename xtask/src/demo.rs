@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 
 use crate::job::Job;
+use crate::programs;
 use crate::vm::{self, Args};
 
 /// Runs the demo.
@@ -15,8 +16,8 @@ pub(crate) fn run() -> Result<ExitCode> {
         no_load: true,
         ..Args::default()
     };
-    let (lab, programs) = vm::lab_with_programs()?;
-    let mut job = Job::new(&args, &lab, &programs)?;
+    let (lab, chrmem) = vm::lab_and(programs::chrmem)?;
+    let mut job = Job::new(&args, &lab, &[chrmem])?;
     job.add("demo.sh", include_bytes!("../guest/demo.sh"))?;
     job.command(["sh", "demo.sh"])?;
     vm::exit_code(&job.run(std::io::stdout())?)

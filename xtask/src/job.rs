@@ -15,7 +15,6 @@ use duct::Handle;
 use fs_err as fs;
 use rustix::termios::{tcgetattr, tcgetwinsize, tcsetattr, OptionalActions};
 
-use crate::programs::Programs;
 use crate::progress::{tail, Step};
 use crate::setup::Lab;
 use crate::vm::Args;
@@ -75,7 +74,7 @@ enum Event {
 
 impl<'a> Job<'a> {
     /// Prepares a run: builds the driver, and puts it and the programs where the guest will find them.
-    pub(crate) fn new(args: &'a Args, lab: &'a Lab, programs: &Programs) -> Result<Self> {
+    pub(crate) fn new(args: &'a Args, lab: &'a Lab, programs: &[PathBuf]) -> Result<Self> {
         // In the system's own place for such: the path of a socket can't be long.
         let dir = tempfile::Builder::new().prefix("chrmem-").tempdir()?;
         interrupt::remove_on_exit(dir.path());
@@ -89,7 +88,7 @@ impl<'a> Job<'a> {
         job.add("init", include_bytes!("../guest/init"))?;
         rustix::fs::chmod(job.path("lab/init"), 0o755.into())?;
         fs::copy(driver::build(lab)?, job.path("lab/chrmem.ko"))?;
-        for program in [&programs.chrmem, &programs.tests] {
+        for program in programs {
             let name = program.file_name().context("a program without a name")?;
             fs::copy(program, job.path("lab/bin").join(name))?;
         }
@@ -402,7 +401,9 @@ fn send(mut stream: UnixStream) {
     // Nobody waits for this thread: input that the command does not read stays where it is.
     thread::spawn(move || {
         let _ = std::io::copy(&mut std::io::stdin().lock(), &mut stream);
-        let _ = stream.shutdown(Shutdown::Both);
+        // Half a close: after a whole one, QEMU does not read what is still on its way.
+        let _ = stream.shutdown(Shutdown::Write);
+        let _ = stream.read(&mut [0]);
     });
 }
 

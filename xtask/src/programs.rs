@@ -5,32 +5,25 @@
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{ensure, Context, Result};
 use cargo_metadata::Message;
 
 use crate::workspace;
 
-/// The command line and the VM tests.
-pub(crate) struct Programs {
-    /// `chrmem`.
-    pub(crate) chrmem: PathBuf,
-    /// `chrmem-vm-tests`.
-    pub(crate) tests: PathBuf,
-}
-
-/// Builds both.
-pub(crate) fn build() -> Result<Programs> {
+/// Builds the programs of one package and gives the one called `name`; `stderr` says whether cargo may speak.
+fn build(package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
     let args = [
         "build",
         "--quiet",
-        "--package=chrmem-cli",
-        "--package=chrmem-tests-vm",
+        "--package",
+        package,
         "--message-format=json-render-diagnostics",
     ];
-    let reader = duct::cmd(workspace::cargo(), args)
+    let cargo = duct::cmd(workspace::cargo(), args)
         .dir(workspace::dir())
-        .unchecked()
-        .reader()?;
+        .stdin_null()
+        .unchecked();
+    let reader = if stderr { cargo } else { cargo.stderr_null() }.reader()?;
     let mut built = Vec::new();
     for message in Message::parse_stream(BufReader::new(&reader)) {
         if let Message::CompilerArtifact(artifact) = message? {
@@ -41,17 +34,29 @@ pub(crate) fn build() -> Result<Programs> {
         .try_wait()?
         .context("cargo closed its output and goes on")?
         .status;
-    anyhow::ensure!(status.success(), "the programs for the guest do not build");
-    let find = |name: &str| {
-        let found = built
-            .iter()
-            .find(|path| path.file_name().is_some_and(|file| file == name));
-        found
-            .cloned()
-            .with_context(|| format!("the workspace builds no program `{name}`"))
-    };
-    Ok(Programs {
-        chrmem: find("chrmem")?,
-        tests: find("chrmem-vm-tests")?,
-    })
+    ensure!(status.success(), "{package} does not build");
+    let found = built
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|file| file == name));
+    found.with_context(|| format!("{package} has no program `{name}`"))
+}
+
+/// The command line, `chrmem`.
+pub(crate) fn chrmem() -> Result<PathBuf> {
+    build("chrmem-cli", "chrmem", true)
+}
+
+/// The VM tests, `chrmem-vm-tests`.
+pub(crate) fn tests() -> Result<PathBuf> {
+    build("chrmem-tests-vm", "chrmem-vm-tests", true)
+}
+
+/// The command line, and the VM tests if they build: a run that is not about them does without.
+pub(crate) fn all() -> Result<Vec<PathBuf>> {
+    let mut programs = vec![chrmem()?];
+    match build("chrmem-tests-vm", "chrmem-vm-tests", false) {
+        Ok(tests) => programs.push(tests),
+        Err(error) => eprintln!("lab: going on without the VM tests: {error:#}"),
+    }
+    Ok(programs)
 }

@@ -47,7 +47,7 @@ pub(crate) fn excerpt(log: &str) -> String {
     let lines: Vec<_> = log.lines().collect();
     let start = match lines.iter().position(|line| is_trouble(line)) {
         Some(first) => first.saturating_sub(BEFORE),
-        None => lines.len().saturating_sub(20),
+        None => lines.len().saturating_sub(10),
     };
     lines[start..]
         .iter()

@@ -9,7 +9,7 @@ use std::thread;
 use anyhow::{anyhow, ensure, Result};
 
 use crate::job::{Job, Outcome};
-use crate::programs::{self, Programs};
+use crate::programs;
 use crate::setup::{self, Lab};
 
 /// What one run is like.
@@ -84,7 +84,7 @@ pub(crate) fn command(args: &Args) -> Result<ExitCode> {
         !args.icount || args.accel != Some(Accel::Kvm),
         "--icount needs --accel tcg: KVM does not count instructions"
     );
-    let (lab, programs) = lab_with_programs()?;
+    let (lab, programs) = lab_and(programs::all)?;
     let mut job = Job::new(args, &lab, &programs)?;
     if !args.command.is_empty() {
         job.command(args.command.iter().map(String::as_str))?;
@@ -98,14 +98,14 @@ pub(crate) fn exit_code(outcome: &Outcome) -> Result<ExitCode> {
     Ok(ExitCode::from(outcome.status))
 }
 
-/// Makes the lab, and builds the guest's programs at the same time.
-pub(crate) fn lab_with_programs() -> Result<(Lab, Programs)> {
+/// Makes the lab, and meanwhile what `build` makes on the host.
+pub(crate) fn lab_and<T: Send>(build: impl FnOnce() -> Result<T> + Send) -> Result<(Lab, T)> {
     thread::scope(|scope| {
-        let programs = scope.spawn(programs::build);
+        let built = scope.spawn(build);
         let lab = setup::lab()?;
-        let programs = programs
+        let built = built
             .join()
-            .map_err(|_| anyhow!("building the guest's programs panicked"))??;
-        Ok((lab, programs))
+            .map_err(|_| anyhow!("building for the guest panicked"))??;
+        Ok((lab, built))
     })
 }
