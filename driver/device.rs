@@ -10,6 +10,8 @@
 
 use kernel::{
     bindings::{
+        POLLERR,
+        POLLHUP,
         POLLIN,
         POLLRDNORM, //
     },
@@ -22,6 +24,7 @@ use kernel::{
     sync::{
         atomic::{
             Atomic,
+            AtomicFlag,
             Full,
             Relaxed, //
         },
@@ -33,11 +36,11 @@ use crate::{
     abi,
     abstractions::{
         debugfs::Show,
-        folio::Folio,
         iov::{
             Destination,
             Source, //
         },
+        vma::Page,
         wait::WaitQueue, //
     },
     layout::{
@@ -62,6 +65,8 @@ pub(crate) struct Device {
     /// Where the windows lie, in the same order.
     extents: KVec<Extent>,
     generation: Atomic<u64>,
+    /// Whether it was destroyed: nothing but its mappings works any more.
+    removed: AtomicFlag,
     /// Woken whenever the generation grows.
     #[pin]
     pub(crate) changed: WaitQueue,
@@ -77,10 +82,12 @@ impl Device {
     pub(crate) fn new(name: CString, windows: KVec<Window>) -> Result<Arc<Self>> {
         let mut extents = KVec::with_capacity(windows.len(), GFP_KERNEL_ACCOUNT)?;
         for window in &windows {
-            extents.push(window.extent(), GFP_KERNEL)?;
+            extents.push(window.extent, GFP_KERNEL)?;
         }
         layout::check(&extents).map_err(|defect| {
-            pr_err!("{}: {defect:?}\n", &*name);
+            if let Some(window) = windows.get(defect.window()) {
+                pr_err!("{}: window {window}: {}\n", &*name, defect.why());
+            }
             EINVAL
         })?;
         Arc::pin_init(
@@ -89,6 +96,7 @@ impl Device {
                 windows,
                 extents,
                 generation: Atomic::new(0),
+                removed: AtomicFlag::new(false),
                 changed <- WaitQueue::new(c"Device::changed", static_lock_class!()),
                 mappings: Mappings::new(),
                 log <- RateLimit::new(),
@@ -100,6 +108,17 @@ impl Device {
     /// The name of its node.
     pub(crate) fn name(&self) -> &CStr {
         &self.name
+    }
+
+    /// Destroys it: open files answer `ENODEV` from now on, and who waits is woken.
+    pub(crate) fn remove(&self) {
+        self.removed.store(true, Relaxed);
+        self.changed.wake(POLLIN | POLLRDNORM | POLLERR | POLLHUP);
+    }
+
+    /// Whether it was destroyed.
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Relaxed)
     }
 
     /// Its size: the end of its last window.
@@ -126,7 +145,7 @@ impl Device {
             return Ok(0);
         }
         match self.place(position, wanted)? {
-            Some((window, start, size)) => copied(window.memory().read(start, size, to)),
+            Some((window, start, size)) => copied(window.memory.read(start, size, to)),
             None => Ok(0),
         }
     }
@@ -138,7 +157,10 @@ impl Device {
             return Ok(0);
         }
         let (window, start, size) = self.place(position, wanted)?.ok_or(ENOSPC)?;
-        let count = copied(window.memory().write(start, size, from))?;
+        if !window.is_writable() {
+            return Err(EACCES);
+        }
+        let count = copied(window.memory.write(start, size, from))?;
         self.notify();
         Ok(count)
     }
@@ -167,38 +189,46 @@ impl Device {
         layout::hole(&self.extents, offset).ok_or(ENXIO)
     }
 
-    /// Zeroes every window, and counts a change.
+    /// Zeroes every window that user space may write to, and counts a change.
     pub(crate) fn clear(&self) {
         self.zero(0, self.size());
         self.notify();
     }
 
-    /// Zeroes every window, puts the reset text at the start of the first, and counts a change.
+    /// The same, and puts the reset text at the start of the first of them.
     pub(crate) fn reset(&self) {
         self.zero(0, self.size());
-        if let Some(first) = self.windows.first() {
-            first.memory().put(abi::RESET_TEXT);
+        if let Some(first) = self.windows.iter().find(|window| window.is_writable()) {
+            first.memory.put(abi::RESET_TEXT);
         }
         self.notify();
     }
 
-    /// Zeroes a range that has memory behind every byte, and counts a change.
+    /// Zeroes a range that has writable memory behind every byte, and counts a change.
     pub(crate) fn clear_range(&self, offset: u64, size: u64) -> Result {
         layout::range(&self.extents, offset, size).map_err(errno)?;
+        let end = offset.saturating_add(size);
+        let mut touched = self
+            .windows
+            .iter()
+            .filter(|window| window.extent.offset < end && offset < window.extent.end());
+        if touched.any(|window| !window.is_writable()) {
+            return Err(EACCES);
+        }
         self.zero(offset, size);
         self.notify();
         Ok(())
     }
 
-    /// Zeroes what memory there is in a range.
+    /// Zeroes what writable memory there is in a range.
     fn zero(&self, offset: u64, size: u64) {
         let end = offset.saturating_add(size);
-        for window in &self.windows {
-            let extent = window.extent();
+        for window in self.windows.iter().filter(|window| window.is_writable()) {
+            let extent = window.extent;
             let from = extent.offset.max(offset);
             let to = extent.end().min(end);
             if from < to {
-                window.memory().fill(
+                window.memory.fill(
                     from.saturating_sub(extent.offset),
                     to.saturating_sub(from),
                     0,
@@ -213,10 +243,10 @@ impl Device {
         self.windows.get(window).ok_or(ENXIO)
     }
 
-    /// The folio of page `page` of the device.
-    pub(crate) fn folio(&self, page: u64) -> Option<&Folio> {
+    /// What is mapped at page `page` of the device.
+    pub(crate) fn page(&self, page: u64) -> Option<Page<'_>> {
         let (window, start, _) = self.place(page.checked_mul(layout::PAGE)?, 1).ok()??;
-        window.memory().folio(start / layout::PAGE)
+        window.memory.page(start / layout::PAGE)
     }
 
     /// What the INFO ioctl tells.

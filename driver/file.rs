@@ -10,6 +10,8 @@ use kernel::{
         O_ACCMODE,
         O_RDWR,
         O_WRONLY,
+        POLLERR,
+        POLLHUP,
         POLLIN,
         POLLOUT,
         POLLRDNORM,
@@ -38,13 +40,14 @@ use crate::{
     abi,
     abstractions::{
         chrdev::FileOperations,
-        folio::Folio,
         iov::{
             Destination,
             Source, //
         },
         vma::{
             self,
+            Page,
+            Setup,
             VmOperations, //
         },
         wait::WaitQueue, //
@@ -52,7 +55,7 @@ use crate::{
     device::Device,
     layout::PAGE,
     log_mappings,
-    Devices,
+    registry::Registry,
     THIS_MODULE, //
 };
 
@@ -66,45 +69,46 @@ pub(crate) struct OpenFile {
 impl FileOperations for OpenFile {
     const MODULE: &'static ThisModule = &THIS_MODULE;
 
-    type Devices = Devices;
+    type Devices = Arc<Registry>;
 
-    fn open(devices: &Devices, minor: u32) -> Result<KBox<Self>> {
-        let device = devices.get(minor).ok_or(ENXIO)?;
+    fn open(registry: &Arc<Registry>, minor: u32) -> Result<KBox<Self>> {
+        let device = registry.get(minor).ok_or(ENXIO)?;
         let seen = Atomic::new(device.generation());
         Ok(KBox::new(Self { device, seen }, GFP_KERNEL_ACCOUNT)?)
     }
 
     fn read(&self, position: u64, to: &mut Destination<'_>) -> Result<usize> {
-        self.device.read(position, to)
+        self.device()?.read(position, to)
     }
 
     fn write(&self, position: u64, from: &mut Source<'_>) -> Result<usize> {
-        self.device.write(position, from)
+        self.device()?.write(position, from)
     }
 
     fn size(&self) -> Result<u64> {
-        Ok(self.device.size())
+        Ok(self.device()?.size())
     }
 
     fn seek_data(&self, offset: u64) -> Result<u64> {
-        self.device.seek_data(offset)
+        self.device()?.seek_data(offset)
     }
 
     fn seek_hole(&self, offset: u64) -> Result<u64> {
-        self.device.seek_hole(offset)
+        self.device()?.seek_hole(offset)
     }
 
     fn ioctl(&self, file: &File, command: u32, argument: usize) -> Result<isize> {
+        let device = self.device()?;
         let argument = UserPtr::from_addr(argument);
         match command {
-            abi::MEM_CLEAR => changing(file, || self.device.clear())?,
-            abi::MEM_RESET | abi::RESET => changing(file, || self.device.reset())?,
-            abi::NOTIFY => changing(file, || self.device.notify())?,
-            abi::CLEAR => self.clear(file, argument)?,
-            abi::INFO => write(argument, &self.device.info())?,
-            abi::WINDOW => self.window(argument)?,
+            abi::MEM_CLEAR => changing(file, || device.clear())?,
+            abi::MEM_RESET | abi::RESET => changing(file, || device.reset())?,
+            abi::NOTIFY => changing(file, || device.notify())?,
+            abi::CLEAR => clear(device, file, argument)?,
+            abi::INFO => write(argument, &device.info())?,
+            abi::WINDOW => window(device, argument)?,
             abi::SEEN => {
-                let generation = self.device.generation();
+                let generation = device.generation();
                 write(argument, &generation)?;
                 self.seen.store(generation, Relaxed);
             }
@@ -118,6 +122,9 @@ impl FileOperations for OpenFile {
     }
 
     fn poll(&self, file: &File) -> u32 {
+        if self.device.is_removed() {
+            return POLLERR | POLLHUP;
+        }
         let mut events = 0;
         if self.device.generation() != self.seen.load(Relaxed) {
             events |= POLLIN | POLLRDNORM;
@@ -129,19 +136,19 @@ impl FileOperations for OpenFile {
         events
     }
 
-    fn mmap(&self, vma: &VmaNew) -> Result {
+    fn mmap(&self, vma: &VmaNew) -> Result<Setup> {
         let window = self
-            .device
+            .device()?
             .mapping(vma::first_page(vma), vma::bytes(vma) / PAGE)?;
-        if !vma::is_shared(vma) && !window.allows_private() {
-            return Err(EINVAL);
-        }
         vma.try_clear_mayexec().map_err(|_| EACCES)?;
-        vma::Operations::install(self, vma);
-        // Nothing after this can fail the mapping, here or in the memory manager, so that each
-        // mapping counted here is closed once.
-        self.opened(vma);
-        Ok(())
+        if !vma::is_shared(vma) {
+            if !window.allows_private() {
+                return Err(EINVAL);
+            }
+        } else if !window.is_writable() {
+            vma.try_clear_maywrite().map_err(|_| EACCES)?;
+        }
+        Ok(window.setup())
     }
 
     fn show_fdinfo(&self, to: &SeqFile) {
@@ -161,33 +168,18 @@ impl VmOperations for OpenFile {
         self.log("vma_close", vma);
     }
 
-    fn folio(&self, page: u64) -> Option<&Folio> {
-        self.device.folio(page)
+    fn page(&self, page: u64) -> Option<Page<'_>> {
+        self.device.page(page)
     }
 }
 
 impl OpenFile {
-    /// CLEAR.
-    fn clear(&self, file: &File, argument: UserPtr) -> Result {
-        check_writable(file)?;
-        let range: abi::Range = UserSlice::new(argument, size_of::<abi::Range>())
-            .reader()
-            .read()?;
-        if range.flags != 0 || range.reserved != 0 {
-            return Err(EINVAL);
+    /// The device, while it exists.
+    fn device(&self) -> Result<&Device> {
+        if self.device.is_removed() {
+            return Err(ENODEV);
         }
-        self.device.clear_range(range.offset, range.size)
-    }
-
-    /// WINDOW.
-    fn window(&self, argument: UserPtr) -> Result {
-        let (mut reader, mut writer) =
-            UserSlice::new(argument, size_of::<abi::Window>()).reader_writer();
-        let asked: abi::Window = reader.read()?;
-        if asked.flags != 0 || asked.reserved != [0; 5] {
-            return Err(EINVAL);
-        }
-        writer.write(&self.device.window(asked.index)?)
+        Ok(&self.device)
     }
 
     /// Logs what happened to a mapping, with the first printable bytes in it, if that is wanted.
@@ -203,9 +195,9 @@ impl OpenFile {
             return;
         };
         let offset = first.saturating_mul(PAGE);
-        let start = offset.saturating_sub(window.extent().offset);
+        let start = offset.saturating_sub(window.extent.offset);
         let mut text = Text([0; 40]);
-        window.memory().peek(start, &mut text.0);
+        window.memory.peek(start, &mut text.0);
         pr_info!(
             "{what}: {} offset {offset} bytes {bytes} \"{text}\"\n",
             self.device.name()
@@ -217,6 +209,29 @@ impl OpenFile {
             );
         }
     }
+}
+
+/// CLEAR.
+fn clear(device: &Device, file: &File, argument: UserPtr) -> Result {
+    check_writable(file)?;
+    let range: abi::Range = UserSlice::new(argument, size_of::<abi::Range>())
+        .reader()
+        .read()?;
+    if range.flags != 0 || range.reserved != 0 {
+        return Err(EINVAL);
+    }
+    device.clear_range(range.offset, range.size)
+}
+
+/// WINDOW.
+fn window(device: &Device, argument: UserPtr) -> Result {
+    let (mut reader, mut writer) =
+        UserSlice::new(argument, size_of::<abi::Window>()).reader_writer();
+    let asked: abi::Window = reader.read()?;
+    if asked.flags != 0 || asked.reserved != [0; 5] {
+        return Err(EINVAL);
+    }
+    writer.write(&device.window(asked.index)?)
 }
 
 /// Bytes of a window, shown up to the first that cannot be printed.

@@ -43,6 +43,27 @@ pub(crate) enum Defect {
     Overlap(usize),
 }
 
+impl Defect {
+    /// The defect in words.
+    pub(crate) fn why(self) -> &'static str {
+        match self {
+            Self::Empty(_) => "it is empty",
+            Self::Unaligned(_) => "offset or size is not a whole number of pages",
+            Self::TooLarge(_) => "it ends beyond the largest offset",
+            Self::Overlap(_) => "it overlaps the one before it",
+        }
+    }
+
+    /// Which window has it.
+    pub(crate) fn window(self) -> usize {
+        let (Self::Empty(index)
+        | Self::Unaligned(index)
+        | Self::TooLarge(index)
+        | Self::Overlap(index)) = self;
+        index
+    }
+}
+
 /// What there is at an offset for a read or a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {

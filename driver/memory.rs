@@ -5,21 +5,34 @@
 #![deny(unsafe_code)]
 
 use kernel::{
+    fmt,
     page::PAGE_SIZE,
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 
 use crate::{
     abi,
     abstractions::{
+        cache::{
+            Cache,
+            Uncached, //
+        },
+        dma,
         folio::{
             available_pages,
             Folio, //
         },
+        iomem::{
+            IoMemory,
+            Refusal, //
+        },
         iov::{
             Destination,
             Source, //
-        }, //
+        },
+        memory::SharedMemory,
+        vma::Page, //
     },
     layout::PAGE, //
 };
@@ -27,98 +40,238 @@ use crate::{
 // `layout` is told the page size, because it must also build where there is no kernel.
 const _: () = assert!(PAGE == PAGE_SIZE as u64);
 
-/// Memory of the kind `pages`: ordinary kernel pages, locked in place, zeroed when they are made.
+/// A memory kind: where the bytes are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Ordinary kernel pages.
+    Pages,
+    /// One physical run of them.
+    Contiguous,
+    /// Coherent DMA memory.
+    Dma,
+    /// A physical address range that is not RAM.
+    Physical,
+}
+
+impl Kind {
+    /// All kinds, with their names and their numbers in the ioctl interface.
+    pub(crate) const ALL: [(Kind, &'static str, u32); 4] = [
+        (Kind::Pages, "pages", abi::MEMORY_PAGES),
+        (Kind::Contiguous, "contiguous", abi::MEMORY_CONTIGUOUS),
+        (Kind::Dma, "dma", abi::MEMORY_DMA),
+        (Kind::Physical, "physical", abi::MEMORY_PHYSICAL),
+    ];
+}
+
+/// The cache modes, with their names and their numbers in the ioctl interface.
+pub(crate) const CACHES: [(Cache, &str, u32); 3] = [
+    (Cache::Cached, "cached", abi::CACHE_CACHED),
+    (Cache::WriteCombine, "writecombine", abi::CACHE_WRITECOMBINE),
+    (Cache::NonCached, "noncached", abi::CACHE_NONCACHED),
+];
+
+/// What memory to make.
+pub(crate) struct Request<'a> {
+    /// Bytes, a whole number of pages and not zero.
+    pub(crate) size: u64,
+    /// Which kind.
+    pub(crate) kind: Kind,
+    /// Which cache mode.
+    pub(crate) cache: Cache,
+    /// For `Physical`: where.
+    pub(crate) address: Option<u64>,
+    /// For `Dma`: for which device.
+    pub(crate) device: Option<&'a Arc<dma::Device>>,
+}
+
+/// Memory, locked in place. RAM is zeroed when it is made; a physical range is as it was.
 ///
 /// A range given to its methods lies inside the memory; what does not is left out.
 pub(crate) struct Memory {
-    folios: KVVec<Folio>,
+    cache: Cache,
+    backing: Backing,
+}
+
+enum Backing {
+    Folios { folios: KVVec<Folio>, kind: Kind },
+    Uncached { folios: Uncached, kind: Kind },
+    Dma(dma::Coherent),
+    Physical(IoMemory),
 }
 
 impl Memory {
-    /// Allocates `size` bytes, a whole number of pages.
+    /// Makes the memory. Says in the log, after `what`, why it cannot be had.
     ///
     /// Fails with `ENOMEM` rather than make the kernel look for a process to kill.
-    pub(crate) fn new(size: u64) -> Result<Self> {
-        let count = size / PAGE;
-        if count > available_pages() {
+    pub(crate) fn new(what: fmt::Arguments<'_>, request: &Request<'_>) -> Result<Self> {
+        let Request { size, cache, .. } = *request;
+        let bytes = usize::try_from(size)?;
+        let count = bytes / PAGE_SIZE;
+        if request.kind != Kind::Physical && size / PAGE > available_pages() {
+            pr_err!("{what}: {size} bytes are more than the system has free\n");
             return Err(ENOMEM);
         }
-        let count = usize::try_from(count)?;
-        let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
-        for _ in 0..count {
-            folios.push(Folio::new()?, GFP_KERNEL)?;
+        let backing = match (request.kind, request.address, request.device) {
+            (kind @ (Kind::Pages | Kind::Contiguous), None, None) => {
+                let folios = match kind {
+                    Kind::Contiguous => Folio::contiguous(count).inspect_err(|_| {
+                        pr_err!(
+                            "{what}: no run of {size} bytes is free or can be made free: memory is \
+                            too scattered; ask for less, or sooner after boot\n"
+                        )
+                    }),
+                    _ => Folio::scattered(count)
+                        .inspect_err(|_| pr_err!("{what}: no memory for {size} bytes\n")),
+                }?;
+                match cache {
+                    Cache::Cached => Backing::Folios { folios, kind },
+                    _ => Backing::Uncached {
+                        folios: Uncached::new(folios, cache).inspect_err(|error| {
+                            pr_err!("{what}: the cache mode cannot be set: {error:?}\n")
+                        })?,
+                        kind,
+                    },
+                }
+            }
+            (Kind::Dma, None, Some(device)) => {
+                if cache != Cache::Cached {
+                    pr_err!("{what}: coherent memory is cached as its device needs it\n");
+                    return Err(EINVAL);
+                }
+                Backing::Dma(dma::Coherent::new(device.clone(), bytes).inspect_err(|_| {
+                    pr_err!("{what}: no run of {size} bytes where the device can reach it\n")
+                })?)
+            }
+            (Kind::Physical, Some(address), None) => Backing::Physical(
+                IoMemory::new(address, bytes, cache)
+                    .map_err(|refusal| refuse(what, address, size, refusal))?,
+            ),
+            (Kind::Physical, None, _) => {
+                pr_err!("{what}: physical memory needs an address\n");
+                return Err(EINVAL);
+            }
+            _ => {
+                pr_err!("{what}: only physical memory has an address, only dma memory a device\n");
+                return Err(EINVAL);
+            }
+        };
+        Ok(Self { cache, backing })
+    }
+
+    /// Which kind it is.
+    pub(crate) fn kind(&self) -> Kind {
+        match &self.backing {
+            Backing::Folios { kind, .. } | Backing::Uncached { kind, .. } => *kind,
+            Backing::Dma(_) => Kind::Dma,
+            Backing::Physical(_) => Kind::Physical,
         }
-        Ok(Self { folios })
     }
 
-    /// Which kind it is: one of `abi::MEMORY_*`.
-    pub(crate) fn kind(&self) -> u32 {
-        abi::MEMORY_PAGES
+    /// Its cache mode.
+    pub(crate) fn cache(&self) -> Cache {
+        self.cache
     }
 
-    /// The physical or bus address, if there is a single one.
+    /// The physical address, or for DMA memory the device's, if there is a single one.
     pub(crate) fn address(&self) -> Option<u64> {
-        None
+        match &self.backing {
+            Backing::Dma(memory) => Some(memory.bus()),
+            Backing::Physical(memory) => Some(memory.start()),
+            _ if self.kind() == Kind::Contiguous => Some(self.folios()?.first()?.address()),
+            _ => None,
+        }
     }
 
-    /// The folio of page `page`.
-    pub(crate) fn folio(&self, page: u64) -> Option<&Folio> {
-        self.folios.get(usize::try_from(page).ok()?)
+    /// Its pages, if it consists of ordinary ones.
+    pub(crate) fn folios(&self) -> Option<&[Folio]> {
+        match &self.backing {
+            Backing::Folios { folios, .. } => Some(folios),
+            Backing::Uncached { folios, .. } => Some(folios.folios()),
+            _ => None,
+        }
+    }
+
+    /// What is mapped at page `page`.
+    pub(crate) fn page(&self, page: u64) -> Option<Page<'_>> {
+        let index = usize::try_from(page).ok()?;
+        match &self.backing {
+            Backing::Dma(memory) => Some(Page::Frame(memory.frame(index)?)),
+            Backing::Physical(memory) => {
+                Some(Page::Frame((memory.start() / PAGE).checked_add(page)?))
+            }
+            _ => Some(Page::Folio(self.folios()?.get(index)?)),
+        }
     }
 
     /// Copies `size` bytes from `start` on into `to`; gives how many it took before a fault.
     pub(crate) fn read(&self, start: u64, size: u64, to: &mut Destination<'_>) -> usize {
-        self.each(start, size, |folio, start, len| {
-            folio.copy_to(start, len, to)
+        self.each(start, size, |memory, start, len| {
+            memory.copy_to(start, len, to)
         })
     }
 
     /// Copies `size` bytes from `from` to `start`; gives how many there were before a fault.
     pub(crate) fn write(&self, start: u64, size: u64, from: &mut Source<'_>) -> usize {
-        self.each(start, size, |folio, start, len| {
-            folio.copy_from(start, len, from)
+        self.each(start, size, |memory, start, len| {
+            memory.copy_from(start, len, from)
         })
     }
 
     /// Sets `size` bytes from `start` on to `byte`.
     pub(crate) fn fill(&self, start: u64, size: u64, byte: u8) {
-        self.each(start, size, |folio, start, len| {
-            folio.fill(start, len, byte);
+        self.each(start, size, |memory, start, len| {
+            memory.fill(start, len, byte);
             len
         });
     }
 
     /// Puts `bytes`, at most a page, at the start.
     pub(crate) fn put(&self, bytes: &[u8]) {
-        if let Some(folio) = self.folio(0) {
-            folio.write(0, bytes);
+        if let Some((memory, start, _)) = self.piece(0) {
+            memory.write(start, bytes);
         }
     }
 
     /// Reads the bytes at `start`, as far as the end of their page, into `bytes`.
     pub(crate) fn peek(&self, start: u64, bytes: &mut [u8]) {
-        if let Some(folio) = self.folio(start / PAGE) {
-            folio.read((start % PAGE) as usize, bytes);
+        if let Some((memory, start, _)) = self.piece(start) {
+            memory.read(start, bytes);
         }
     }
 
-    /// Calls `act` with each page's part of a range, until it does less than the whole of one.
+    /// The memory at `start` that can be used in one go: what it is in, where in that, and how much
+    /// of it follows.
+    fn piece(&self, start: u64) -> Option<(&dyn SharedMemory, usize, u64)> {
+        match &self.backing {
+            Backing::Dma(memory) => Some((memory, usize::try_from(start).ok()?, u64::MAX)),
+            Backing::Physical(memory) => Some((memory, usize::try_from(start).ok()?, u64::MAX)),
+            _ => {
+                let page = usize::try_from(start / PAGE).ok()?;
+                let within = start % PAGE;
+                Some((
+                    self.folios()?.get(page)?,
+                    within as usize,
+                    PAGE.saturating_sub(within),
+                ))
+            }
+        }
+    }
+
+    /// Calls `act` with each piece's part of a range, until it does less than the whole of one.
     /// Gives the bytes done.
     fn each(
         &self,
         start: u64,
         size: u64,
-        mut act: impl FnMut(&Folio, usize, usize) -> usize,
+        mut act: impl FnMut(&dyn SharedMemory, usize, usize) -> usize,
     ) -> usize {
         let mut done: u64 = 0;
         while done < size {
-            let at = start.saturating_add(done);
-            let Some(folio) = self.folio(at / PAGE) else {
+            let Some((memory, start, room)) = self.piece(start.saturating_add(done)) else {
                 break;
             };
-            let within = at % PAGE;
-            let len = size.saturating_sub(done).min(PAGE - within);
-            let count = act(folio, within as usize, len as usize) as u64;
+            let len = size.saturating_sub(done).min(room);
+            let count = act(memory, start, len as usize) as u64;
             done = done.saturating_add(count);
             if count < len {
                 break;
@@ -126,4 +279,16 @@ impl Memory {
         }
         done as usize
     }
+}
+
+/// Says in the log why a physical range cannot be had.
+fn refuse(what: fmt::Arguments<'_>, address: u64, size: u64, refusal: Refusal) -> Error {
+    let (why, error) = match refusal {
+        Refusal::BeyondAddressWidth => ("ends beyond the processor's address width", EINVAL),
+        Refusal::SystemRam => ("has System RAM in it, see /proc/iomem", EPERM),
+        Refusal::Claimed => ("is claimed by a driver, see /proc/iomem", EBUSY),
+        Refusal::Unmappable => ("cannot be mapped with this cache mode", ENOMEM),
+    };
+    pr_err!("{what}: {size} bytes at {address:#x}: the range {why}\n");
+    error
 }

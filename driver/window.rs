@@ -12,56 +12,79 @@ use kernel::{
 
 use crate::{
     abi,
-    abstractions::capability,
+    abstractions::{
+        cache::Cache,
+        capability,
+        vma::Setup, //
+    },
     layout::Extent,
-    memory::Memory, //
+    memory::{
+        Kind,
+        Memory,
+        CACHES, //
+    },
+    registry::Charge, //
 };
+
+/// An access mode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// User space may read and write.
+    ReadWrite,
+    /// User space may only read.
+    ReadOnly,
+}
+
+impl Access {
+    /// The access modes, with their names and their bits in the ioctl interface.
+    pub(crate) const ALL: [(Access, &'static str, u32); 2] = [
+        (
+            Access::ReadWrite,
+            "rw",
+            abi::ACCESS_READ | abi::ACCESS_WRITE,
+        ),
+        (Access::ReadOnly, "ro", abi::ACCESS_READ),
+    ];
+}
 
 /// A window of a device.
 pub(crate) struct Window {
-    name: CString,
-    extent: Extent,
-    memory: Memory,
+    pub(crate) name: CString,
+    pub(crate) extent: Extent,
+    pub(crate) memory: Memory,
+    pub(crate) access: Access,
+    /// What it counts against the limit.
+    pub(crate) _charge: Charge,
 }
 
 impl Window {
-    /// Makes a window and its memory.
-    pub(crate) fn new(name: CString, extent: Extent) -> Result<Self> {
-        Ok(Self {
-            name,
-            extent,
-            memory: Memory::new(extent.size)?,
-        })
+    /// Whether user space may write to it.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.access == Access::ReadWrite
     }
 
-    /// Its name.
-    pub(crate) fn name(&self) -> &CStr {
-        &self.name
-    }
-
-    /// Where it lies.
-    pub(crate) fn extent(&self) -> Extent {
-        self.extent
-    }
-
-    /// What is behind it.
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
-    /// Cache mode: one of `abi::CACHE_*`.
-    pub(crate) fn cache(&self) -> u32 {
-        abi::CACHE_CACHED
-    }
-
-    /// Access mode: `abi::ACCESS_*` bits.
-    pub(crate) fn access(&self) -> u32 {
-        abi::ACCESS_READ | abi::ACCESS_WRITE
-    }
-
-    /// Whether a process may have a copy-on-write mapping: of cached RAM only.
+    /// Whether a process may have a copy-on-write mapping: of cached pages of RAM only.
     pub(crate) fn allows_private(&self) -> bool {
-        self.cache() == abi::CACHE_CACHED && self.memory.kind() == abi::MEMORY_PAGES
+        self.memory.cache() == Cache::Cached && self.memory.folios().is_some()
+    }
+
+    /// How it is mapped.
+    pub(crate) fn setup(&self) -> Setup {
+        Setup {
+            frames: self.memory.folios().is_none(),
+            cache: self.memory.cache(),
+        }
+    }
+
+    /// The numbers and names of memory kind, cache mode and access mode.
+    fn modes(&self) -> [(&'static str, u32); 3] {
+        let kind = self.memory.kind();
+        let cache = self.memory.cache();
+        [
+            named(&Kind::ALL, kind),
+            named(&CACHES, cache),
+            named(&Access::ALL, self.access),
+        ]
     }
 
     /// What the WINDOW ioctl tells of it, as window `index`.
@@ -71,15 +94,16 @@ impl Window {
         for (to, from) in name.iter_mut().zip(self.name.to_bytes()) {
             *to = *from;
         }
+        let [(_, memory), (_, cache), (_, access)] = self.modes();
         abi::Window {
             index,
             flags: 0,
             offset: self.extent.offset,
             size: self.extent.size,
             address: address.unwrap_or(abi::ADDRESS_UNKNOWN),
-            memory: self.memory.kind(),
-            cache: self.cache(),
-            access: self.access(),
+            memory,
+            cache,
+            access,
             reserved: [0; 5],
             name,
         }
@@ -89,25 +113,21 @@ impl Window {
 impl fmt::Display for Window {
     /// Name, offset, size, memory kind, cache mode and access mode, as the text files show them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let memory = match self.memory.kind() {
-            abi::MEMORY_CONTIGUOUS => "contiguous",
-            abi::MEMORY_DMA => "dma",
-            abi::MEMORY_PHYSICAL => "physical",
-            _ => "pages",
-        };
-        let cache = match self.cache() {
-            abi::CACHE_WRITECOMBINE => "writecombine",
-            abi::CACHE_NONCACHED => "noncached",
-            _ => "cached",
-        };
-        let access = match self.access() & abi::ACCESS_WRITE {
-            0 => "ro",
-            _ => "rw",
-        };
         let Extent { offset, size } = self.extent;
+        let [(memory, _), (cache, _), (access, _)] = self.modes();
         f.write_fmt(fmt!(
             "{} {offset} {size} {memory} {cache} {access}",
-            self.name()
+            &*self.name
         ))
     }
+}
+
+/// The name and number of a mode in a list that has all of them.
+pub(crate) fn named<T: Copy + PartialEq>(
+    all: &[(T, &'static str, u32)],
+    mode: T,
+) -> (&'static str, u32) {
+    all.iter()
+        .find(|(each, ..)| *each == mode)
+        .map_or(("", 0), |(_, name, number)| (*name, *number))
 }

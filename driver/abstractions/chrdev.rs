@@ -34,6 +34,11 @@ use super::{
         Destination,
         Source, //
     },
+    vma::{
+        self,
+        Setup,
+        VmOperations, //
+    },
     wait::WaitQueue, //
 };
 
@@ -94,7 +99,7 @@ impl Drop for Region {
 ///
 /// Errors go to user space as they are. Reads and writes get the position and give the number of
 /// bytes they did; the position then moves on by that.
-pub(crate) trait FileOperations: Send + Sync + Sized + 'static {
+pub(crate) trait FileOperations: VmOperations {
     /// The module, which must stay while a file is open.
     const MODULE: &'static ThisModule;
 
@@ -128,8 +133,8 @@ pub(crate) trait FileOperations: Send + Sync + Sized + 'static {
     /// The events (`POLL*`) that hold now.
     fn poll(&self, file: &File) -> u32;
 
-    /// Sets up a new mapping.
-    fn mmap(&self, vma: &VmaNew) -> Result;
+    /// Says how a new mapping is to be set up, or refuses it.
+    fn mmap(&self, vma: &VmaNew) -> Result<Setup>;
 
     /// Adds to `/proc/PID/fdinfo/FD`.
     fn show_fdinfo(&self, to: &SeqFile);
@@ -214,7 +219,7 @@ impl<T: FileOperations> PinnedDrop for Cdev<T> {
 ///
 /// `file` must be a valid file that [`open`] of the same `T` has succeeded on, not yet released,
 /// for `'a`.
-pub(super) unsafe fn private<'a, T: FileOperations>(file: *const bindings::file) -> &'a T {
+unsafe fn private<'a, T: FileOperations>(file: *const bindings::file) -> &'a T {
     // SAFETY: `open` stored a `KBox<T>` there, which stays until `release`.
     unsafe { KBox::<T>::borrow((*file).private_data) }
 }
@@ -375,7 +380,11 @@ unsafe extern "C" fn mmap<T: FileOperations>(
         // SAFETY: The VFS calls this between open and release.
         let this: &T = unsafe { private(file) };
         // SAFETY: The VMA is being set up for the time of this call.
-        this.mmap(unsafe { VmaNew::from_raw(vma) })?;
+        let vma = unsafe { VmaNew::from_raw(vma) };
+        let setup = this.mmap(vma)?;
+        // SAFETY: The private data of a file lives until its release. Nothing after this can fail
+        // the mapping, here or in the memory manager.
+        unsafe { vma::install(this, vma, &setup) };
         Ok(0)
     })
 }

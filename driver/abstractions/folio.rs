@@ -8,7 +8,10 @@
 use core::ptr::NonNull;
 use kernel::{
     bindings,
-    page::PAGE_SIZE,
+    page::{
+        Page,
+        PAGE_SIZE, //
+    },
     prelude::*,
     sync::atomic::{
         Atomic,
@@ -16,22 +19,27 @@ use kernel::{
     }, //
 };
 
-use super::iov::{
-    Destination,
-    Source, //
+use super::{
+    iov::{
+        Destination,
+        Source, //
+    },
+    memory::{
+        clamp,
+        read_bytes,
+        write_bytes,
+        SharedMemory, //
+    }, //
 };
 
-/// How folios are allocated: zeroed, charged to the memory cgroup of the current task, and failing
-/// where otherwise the kernel would kill a process or fill its log.
-const GFP: bindings::gfp_t = bindings::GFP_KERNEL_ACCOUNT
+/// How folios are allocated: zeroed, and failing where otherwise the kernel would kill a process
+/// or fill its log.
+const GFP: bindings::gfp_t = bindings::GFP_KERNEL
     | bindings::__GFP_ZERO
     | bindings::__GFP_NOWARN
     | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT;
 
 /// One zeroed page of ordinary memory that user space may map while the kernel reads and writes it.
-///
-/// Because others write it at any time, its bytes are never a slice: they are copied by the C
-/// functions that the kernel has for that, or with volatile accesses.
 ///
 /// # Invariants
 ///
@@ -47,12 +55,37 @@ unsafe impl Send for Folio {}
 unsafe impl Sync for Folio {}
 
 impl Folio {
-    /// Allocates a zeroed page.
-    pub(crate) fn new() -> Result<Self> {
-        // SAFETY: The flags allow sleeping, and this is called in process context only.
-        let page = unsafe { bindings::alloc_pages(GFP, 0) };
-        // INVARIANT: `alloc_pages` gives null or a page with one reference, which is now ours.
-        Ok(Self(NonNull::new(page).ok_or(ENOMEM)?))
+    /// Allocates `count` pages, wherever they are, charged to the current memory cgroup.
+    pub(crate) fn scattered(count: usize) -> Result<KVVec<Self>> {
+        let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+        for _ in 0..count {
+            // SAFETY: The flags allow sleeping, and this is called in process context only.
+            let page = unsafe { bindings::alloc_pages(GFP | bindings::GFP_KERNEL_ACCOUNT, 0) };
+            // INVARIANT: A page that is not null comes with one reference, which is now ours.
+            folios.push(Self(NonNull::new(page).ok_or(ENOMEM)?), GFP_KERNEL)?;
+        }
+        Ok(folios)
+    }
+
+    /// Allocates `count` pages, more than zero, one physical run, by moving others out of the way.
+    ///
+    /// They are not charged to a memory cgroup: the kernel has no way to.
+    pub(crate) fn contiguous(count: usize) -> Result<KVVec<Self>> {
+        let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+        // The node to start at: there must be one, and `numa_mem_id()` is inline in C.
+        let node = Page::alloc_page(GFP_KERNEL)?.nid();
+        // SAFETY: As in `scattered`; the node has memory, and no other is left out.
+        let first =
+            unsafe { bindings::alloc_contig_pages_noprof(count, GFP, node, core::ptr::null_mut()) };
+        let first = NonNull::new(first).ok_or(ENOMEM)?;
+        for index in 0..count {
+            // INVARIANT: The run is of `count` pages of order 0, each with a reference that is now
+            // ours, whose `struct page`s are an array.
+            // SAFETY: `index` is inside the run. There is room in the vector, so that this loop
+            // always reaches the end of the run.
+            folios.push(Self(unsafe { first.add(index) }), GFP_KERNEL)?;
+        }
+        Ok(folios)
     }
 
     /// Takes another reference, for a page table entry that is being made.
@@ -66,52 +99,13 @@ impl Folio {
         page
     }
 
-    /// Copies `len` bytes from `start` on into `to`; gives how many it took before a fault.
-    pub(crate) fn copy_to(&self, start: usize, len: usize, to: &mut Destination<'_>) -> usize {
-        let (start, len) = clamp(start, len);
-        // SAFETY: The page is valid, the range lies in it, and the iterator is a valid destination.
-        unsafe { bindings::copy_page_to_iter(self.0.as_ptr(), start, len, to.as_raw()) }
-    }
-
-    /// Copies `len` bytes from `from` to `start`; gives how many there were before a fault.
-    pub(crate) fn copy_from(&self, start: usize, len: usize, from: &mut Source<'_>) -> usize {
-        let (start, len) = clamp(start, len);
-        // SAFETY: The page is valid, the range lies in it, and the iterator is a valid source.
-        unsafe { bindings::copy_page_from_iter(self.0.as_ptr(), start, len, from.as_raw()) }
-    }
-
-    /// Sets `len` bytes from `start` on to `byte`.
-    pub(crate) fn fill(&self, start: usize, len: usize, byte: u8) {
-        let (start, len) = clamp(start, len);
-        self.with_address(|address| {
-            // SAFETY: `address` is that of the page, and the range lies in it. `memset` is the
-            // kernel's, which may run while others use the memory.
-            unsafe { bindings::memset(address.add(start).cast(), c_int::from(byte), len) };
-        });
-    }
-
-    /// Puts `bytes` at `start`, as many as the page has room for.
-    pub(crate) fn write(&self, start: usize, bytes: &[u8]) {
-        let (start, len) = clamp(start, bytes.len());
-        self.with_address(|address| {
-            for (index, byte) in (0..len).zip(bytes) {
-                // SAFETY: `clamp` keeps `start + index` inside the page at `address`. Volatile,
-                // because user space may use the same byte at the same time.
-                unsafe { address.add(start).add(index).write_volatile(*byte) };
-            }
-        });
-    }
-
-    /// Reads the bytes at `start` into `bytes`, as many as the page has.
-    pub(crate) fn read(&self, start: usize, bytes: &mut [u8]) {
-        let (start, len) = clamp(start, bytes.len());
-        self.with_address(|address| {
-            for (index, byte) in (0..len).zip(bytes) {
-                // SAFETY: `clamp` keeps `start + index` inside the page at `address`. Volatile,
-                // because user space may use the same byte at the same time.
-                *byte = unsafe { address.add(start).add(index).read_volatile() };
-            }
-        });
+    /// Its physical address.
+    pub(crate) fn address(&self) -> u64 {
+        // SAFETY: Set at boot, and never changed.
+        let first = unsafe { bindings::vmemmap_base };
+        let index = (self.0.as_ptr() as usize).wrapping_sub(first) / size_of::<bindings::page>();
+        // This is `page_to_phys()`, which is inline in C, of the one memory model of x86-64.
+        (index as u64).wrapping_mul(PAGE_SIZE as u64)
     }
 
     /// Calls `f` with the page's address in the kernel.
@@ -125,17 +119,48 @@ impl Folio {
     }
 }
 
+impl SharedMemory for Folio {
+    fn copy_to(&self, start: usize, len: usize, to: &mut Destination<'_>) -> usize {
+        let (start, len) = clamp(PAGE_SIZE, start, len);
+        // SAFETY: The page is valid, the range lies in it, and the iterator is a valid destination.
+        unsafe { bindings::copy_page_to_iter(self.0.as_ptr(), start, len, to.as_raw()) }
+    }
+
+    fn copy_from(&self, start: usize, len: usize, from: &mut Source<'_>) -> usize {
+        let (start, len) = clamp(PAGE_SIZE, start, len);
+        // SAFETY: The page is valid, the range lies in it, and the iterator is a valid source.
+        unsafe { bindings::copy_page_from_iter(self.0.as_ptr(), start, len, from.as_raw()) }
+    }
+
+    fn fill(&self, start: usize, len: usize, byte: u8) {
+        let (start, len) = clamp(PAGE_SIZE, start, len);
+        self.with_address(|address| {
+            // SAFETY: `address` is that of the page, and the range lies in it. `memset` is the
+            // kernel's, which may run while others use the memory.
+            unsafe { bindings::memset(address.add(start).cast(), c_int::from(byte), len) };
+        });
+    }
+
+    fn write(&self, start: usize, bytes: &[u8]) {
+        let (start, len) = clamp(PAGE_SIZE, start, bytes.len());
+        let bytes = bytes.get(..len).unwrap_or_default();
+        // SAFETY: `address` is that of the page, and the range lies in it.
+        self.with_address(|address| unsafe { write_bytes(address.add(start), bytes) });
+    }
+
+    fn read(&self, start: usize, bytes: &mut [u8]) {
+        let (start, len) = clamp(PAGE_SIZE, start, bytes.len());
+        let bytes = bytes.get_mut(..len).unwrap_or_default();
+        // SAFETY: `address` is that of the page, and the range lies in it.
+        self.with_address(|address| unsafe { read_bytes(address.add(start), bytes) });
+    }
+}
+
 impl Drop for Folio {
     fn drop(&mut self) {
         // SAFETY: The reference is ours by the type's invariant, and nobody uses it after this.
         unsafe { bindings::__free_pages(self.0.as_ptr(), 0) };
     }
-}
-
-/// The part of a range that lies inside a page.
-fn clamp(start: usize, len: usize) -> (usize, usize) {
-    let start = start.min(PAGE_SIZE);
-    (start, len.min(PAGE_SIZE.saturating_sub(start)))
 }
 
 /// Pages that can be allocated without driving the system into swapping or killing.

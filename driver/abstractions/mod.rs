@@ -6,11 +6,16 @@
 //! file could be submitted to the kernel.
 
 pub(crate) mod bytes;
+pub(crate) mod cache;
 pub(crate) mod capability;
 pub(crate) mod chrdev;
 pub(crate) mod class;
+pub(crate) mod configfs;
 pub(crate) mod debugfs;
+pub(crate) mod dma;
 pub(crate) mod folio;
+pub(crate) mod iomem;
 pub(crate) mod iov;
+pub(crate) mod memory;
 pub(crate) mod vma;
 pub(crate) mod wait;

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How the processor caches memory, in every mapping of it alike.
+//!
+//! Two mappings of the same memory with different modes (an alias) are undefined on most
+//! processors. So the kernel's own mapping changes first, and user space gets the same.
+//!
+//! C headers: `arch/x86/include/asm/set_memory.h`, `arch/x86/include/asm/pgtable_types.h`
+
+use kernel::{
+    alloc::KVVec,
+    bindings,
+    error::to_result,
+    prelude::*, //
+};
+
+use super::folio::Folio;
+
+/// A cache mode.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cache {
+    /// As any memory.
+    Cached,
+    /// Not cached, stores combined.
+    WriteCombine,
+    /// Not cached.
+    NonCached,
+}
+
+// `set_memory.h` is not among the headers that the kernel makes bindings of.
+#[cfg(CONFIG_X86)]
+#[allow(improper_ctypes)] // An empty struct inside `page` is as it is in C.
+extern "C" {
+    fn set_pages_array_uc(pages: *mut *mut bindings::page, count: c_int) -> c_int;
+    fn set_pages_array_wc(pages: *mut *mut bindings::page, count: c_int) -> c_int;
+    fn set_pages_array_wb(pages: *mut *mut bindings::page, count: c_int) -> c_int;
+}
+
+impl Cache {
+    /// A page protection with this mode.
+    #[cfg(CONFIG_X86)]
+    pub(super) fn protect(self, mut protection: bindings::pgprot_t) -> bindings::pgprot_t {
+        let mode = match self {
+            Cache::Cached => return protection,
+            Cache::WriteCombine => bindings::page_cache_mode__PAGE_CACHE_MODE_WC,
+            Cache::NonCached => bindings::page_cache_mode__PAGE_CACHE_MODE_UC_MINUS,
+        };
+        // SAFETY: Takes any mode; only reads a table.
+        protection.pgprot |= unsafe { bindings::cachemode2protval(mode) };
+        protection
+    }
+
+    /// No mode but the usual one is known here; [`Uncached::new`] refuses the others.
+    #[cfg(not(CONFIG_X86))]
+    pub(super) fn protect(self, protection: bindings::pgprot_t) -> bindings::pgprot_t {
+        protection
+    }
+}
+
+/// Pages whose mapping in the kernel is not cached, until this is dropped.
+///
+/// # Invariants
+///
+/// All of `folios` have the same mode other than cached.
+pub(crate) struct Uncached {
+    folios: KVVec<Folio>,
+}
+
+impl Uncached {
+    /// Changes the mode of pages that nobody else has seen yet; it must be another than cached.
+    #[cfg(CONFIG_X86)]
+    pub(crate) fn new(folios: KVVec<Folio>, cache: Cache) -> Result<Self> {
+        let count = c_int::try_from(folios.len())?;
+        let pages = pages(&folios);
+        // SAFETY: `pages` is an array of `count` pages that are in the kernel's direct mapping.
+        // When this fails, it has changed nothing back that it should have.
+        to_result(unsafe {
+            match cache {
+                Cache::Cached => return Err(EINVAL),
+                Cache::WriteCombine => set_pages_array_wc(pages, count),
+                Cache::NonCached => set_pages_array_uc(pages, count),
+            }
+        })?;
+        // INVARIANT: All have been changed.
+        Ok(Self { folios })
+    }
+
+    /// Not done: each architecture has its own way, and only x86's has been tried.
+    #[cfg(not(CONFIG_X86))]
+    pub(crate) fn new(_folios: KVVec<Folio>, _cache: Cache) -> Result<Self> {
+        Err(EOPNOTSUPP)
+    }
+
+    /// The pages.
+    pub(crate) fn folios(&self) -> &[Folio] {
+        &self.folios
+    }
+}
+
+impl Drop for Uncached {
+    fn drop(&mut self) {
+        #[cfg(CONFIG_X86)]
+        // SAFETY: `folios` are pages that `new` changed, and this is the way back. They have not
+        // grown, so that the count still fits.
+        unsafe {
+            set_pages_array_wb(pages(&self.folios), self.folios.len() as c_int)
+        };
+    }
+}
+
+/// Folios as the array of pointers that C takes.
+#[cfg(CONFIG_X86)]
+fn pages(folios: &[Folio]) -> *mut *mut bindings::page {
+    // CAST: `Folio` is a transparent wrapper of a pointer to a page. C only reads the array.
+    folios.as_ptr().cast::<*mut bindings::page>().cast_mut()
+}

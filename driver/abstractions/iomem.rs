@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Physical address ranges that are not RAM: registers and memory of devices, reserved regions.
+//!
+//! C headers: [`include/linux/ioport.h`](srctree/include/linux/ioport.h),
+//! [`include/linux/io.h`](srctree/include/linux/io.h)
+
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+use super::{
+    cache::Cache,
+    iov::{
+        Destination,
+        Source, //
+    },
+    memory::{
+        clamp,
+        SharedMemory, //
+    }, //
+};
+
+/// Why a physical range cannot be had.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Refusal {
+    /// It ends beyond what the processor can address.
+    BeyondAddressWidth,
+    /// Some of it is RAM that the kernel uses.
+    SystemRam,
+    /// A driver has claimed some of it.
+    Claimed,
+    /// The kernel could not map it.
+    Unmappable,
+}
+
+/// A physical range, claimed and mapped into the kernel.
+///
+/// # Invariants
+///
+/// The range is claimed in the kernel's list of resources. `address` is its mapping, of `size`
+/// bytes.
+pub(crate) struct IoMemory {
+    start: u64,
+    size: usize,
+    address: NonNull<u8>,
+}
+
+// SAFETY: A mapping of the kernel belongs to no thread.
+unsafe impl Send for IoMemory {}
+
+// SAFETY: What can be done with `&IoMemory` is done by functions that may run at the same time.
+unsafe impl Sync for IoMemory {}
+
+impl IoMemory {
+    /// Claims and maps `size` bytes, whole pages, from the physical address `start`.
+    pub(crate) fn new(start: u64, size: usize, cache: Cache) -> Result<Self, Refusal> {
+        // SAFETY: Set at boot, and never changed.
+        let width = unsafe { (*&raw const bindings::iomem_resource).end };
+        match start.checked_add(size as u64) {
+            Some(end) if size != 0 && end.wrapping_sub(1) <= width => (),
+            _ => return Err(Refusal::BeyondAddressWidth),
+        }
+        // SAFETY: Takes any range.
+        let intersection = unsafe {
+            bindings::region_intersects(
+                start,
+                size,
+                bindings::IORESOURCE_SYSTEM_RAM as _,
+                bindings::IORES_DESC_NONE as _,
+            )
+        };
+        if intersection != bindings::REGION_DISJOINT as c_int {
+            return Err(Refusal::SystemRam);
+        }
+        let claim = Claim::new(start, size as u64).ok_or(Refusal::Claimed)?;
+        // SAFETY: The range is addressable, not RAM, and claimed by us.
+        let address = unsafe {
+            match cache {
+                Cache::Cached => bindings::ioremap_cache(start, size),
+                Cache::WriteCombine => bindings::ioremap_wc(start, size),
+                Cache::NonCached => bindings::ioremap(start, size),
+            }
+        };
+        let address = NonNull::new(address.cast()).ok_or(Refusal::Unmappable)?;
+        // INVARIANT: The claim is now ours to give back.
+        core::mem::forget(claim);
+        Ok(Self {
+            start,
+            size,
+            address,
+        })
+    }
+
+    /// The physical address of its first byte.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+}
+
+impl Drop for IoMemory {
+    fn drop(&mut self) {
+        // SAFETY: `address` is what `ioremap` gave, and nobody uses it after this.
+        unsafe { bindings::iounmap(self.address.as_ptr().cast()) };
+        drop(Claim {
+            start: self.start,
+            size: self.size as u64,
+        });
+    }
+}
+
+/// An entry in the kernel's list of resources (`/proc/iomem`), taken out when dropped.
+struct Claim {
+    start: u64,
+    size: u64,
+}
+
+impl Claim {
+    fn new(start: u64, size: u64) -> Option<Self> {
+        // SAFETY: The list is the kernel's own, and the name lives as long as the module, which
+        // outlives the claim.
+        let entry = unsafe {
+            bindings::__request_region(
+                &raw mut bindings::iomem_resource,
+                start,
+                size,
+                c"chrmem".as_char_ptr(),
+                0,
+            )
+        };
+        (!entry.is_null()).then_some(Self { start, size })
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        // SAFETY: `new` put exactly this range into the list.
+        unsafe {
+            bindings::__release_region(&raw mut bindings::iomem_resource, self.start, self.size);
+        }
+    }
+}
+
+/// Bytes that go through a buffer at a time: I/O memory cannot be copied to user space directly.
+const CHUNK: usize = 256;
+
+impl SharedMemory for IoMemory {
+    fn copy_to(&self, start: usize, len: usize, to: &mut Destination<'_>) -> usize {
+        let (start, len) = clamp(self.size, start, len);
+        let mut buffer = Aligned([0; CHUNK]);
+        let mut done: usize = 0;
+        while done < len {
+            let Some(part) = buffer.0.get_mut(..len.saturating_sub(done).min(CHUNK)) else {
+                break;
+            };
+            self.read(start.saturating_add(done), part);
+            // SAFETY: `part` is valid for reading, and the iterator is a valid destination.
+            let count =
+                unsafe { bindings::_copy_to_iter(part.as_ptr().cast(), part.len(), to.as_raw()) };
+            done = done.saturating_add(count);
+            if count < part.len() {
+                break;
+            }
+        }
+        done
+    }
+
+    fn copy_from(&self, start: usize, len: usize, from: &mut Source<'_>) -> usize {
+        let (start, len) = clamp(self.size, start, len);
+        let mut buffer = Aligned([0; CHUNK]);
+        let mut done: usize = 0;
+        while done < len {
+            let Some(part) = buffer.0.get_mut(..len.saturating_sub(done).min(CHUNK)) else {
+                break;
+            };
+            // SAFETY: `part` is valid for writing, and the iterator is a valid source.
+            let count = unsafe {
+                bindings::_copy_from_iter(part.as_mut_ptr().cast(), part.len(), from.as_raw())
+            };
+            self.write(
+                start.saturating_add(done),
+                part.get(..count).unwrap_or_default(),
+            );
+            done = done.saturating_add(count);
+            if count < part.len() {
+                break;
+            }
+        }
+        done
+    }
+
+    fn fill(&self, start: usize, len: usize, byte: u8) {
+        let (start, len) = clamp(self.size, start, len);
+        for index in start..start.saturating_add(len) {
+            self.write(index, &[byte]);
+        }
+    }
+
+    // Registers want to be accessed as the 32-bit words that most of them are. What is not a whole
+    // word is accessed byte by byte.
+
+    fn write(&self, start: usize, bytes: &[u8]) {
+        let (start, len) = clamp(self.size, start, bytes.len());
+        let mut at = start;
+        for word in bytes.get(..len).unwrap_or_default().chunks(4) {
+            // SAFETY: `clamp` keeps all of `bytes` inside the mapping.
+            let to = unsafe { self.address.as_ptr().add(at) };
+            match <[u8; 4]>::try_from(word) {
+                // SAFETY: As above; the address is aligned.
+                Ok(word) if to.cast::<u32>().is_aligned() => unsafe {
+                    to.cast::<u32>().write_volatile(u32::from_ne_bytes(word));
+                },
+                // SAFETY: As above.
+                _ => unsafe { super::memory::write_bytes(to, word) },
+            }
+            at = at.saturating_add(word.len());
+        }
+    }
+
+    fn read(&self, start: usize, bytes: &mut [u8]) {
+        let (start, len) = clamp(self.size, start, bytes.len());
+        let mut at = start;
+        for word in bytes.get_mut(..len).unwrap_or_default().chunks_mut(4) {
+            // SAFETY: `clamp` keeps all of `bytes` inside the mapping.
+            let from = unsafe { self.address.as_ptr().add(at) };
+            if word.len() == 4 && from.cast::<u32>().is_aligned() {
+                // SAFETY: As above; the address is aligned.
+                let value = unsafe { from.cast::<u32>().read_volatile() };
+                for (to, from) in word.iter_mut().zip(value.to_ne_bytes()) {
+                    *to = from;
+                }
+            } else {
+                // SAFETY: As above.
+                unsafe { super::memory::read_bytes(from, word) };
+            }
+            at = at.saturating_add(word.len());
+        }
+    }
+}
+
+/// A buffer for words.
+#[repr(align(8))]
+struct Aligned([u8; CHUNK]);
+
+const _: () = assert!(PAGE_SIZE % CHUNK == 0);

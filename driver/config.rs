@@ -1,0 +1,500 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Devices made at run time, in `/sys/kernel/config/chrmem`.
+//!
+//! `mkdir chrmem/NAME` makes a device that is not there yet, with a file `live` and a folder
+//! `windows`; `mkdir windows/WINDOW` gives it a window. Writing 1 to `live` builds the device,
+//! `/dev/chrmem-NAME`, all at once or not at all, and 0 destroys it.
+//!
+//! Lock order: [`DeviceFolder::state`] before [`WindowFolder::settings`].
+
+#![deny(unsafe_code)]
+
+use core::fmt::Write;
+use kernel::{
+    fmt,
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use crate::{
+    abi,
+    abstractions::{
+        cache::Cache,
+        configfs::{
+            Directory,
+            Nothing, //
+        },
+        dma, //
+    },
+    device::Device,
+    layout::{
+        self,
+        Extent, //
+    },
+    memory::{
+        Kind,
+        Memory,
+        Request,
+        CACHES, //
+    },
+    number,
+    registry::{
+        Published,
+        Registry, //
+    },
+    window::{
+        Access,
+        Window, //
+    },
+    THIS_MODULE,
+};
+
+/// `chrmem`: all devices made at run time.
+pub(crate) struct Root {
+    registry: Arc<Registry>,
+}
+
+impl Root {
+    /// The folder that puts its devices into `registry`.
+    pub(crate) fn new(registry: Arc<Registry>) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self { registry }, GFP_KERNEL)?)
+    }
+}
+
+impl Directory for Root {
+    const MODULE: &'static ThisModule = &THIS_MODULE;
+    const ATTRIBUTES: &'static [&'static CStr] = &[];
+    type Child = DeviceFolder;
+    type Default = Nothing;
+
+    fn make(this: &Arc<Self>, name: &CStr) -> Result<Arc<DeviceFolder>> {
+        if !this.registry.is_ready() {
+            return Err(EAGAIN);
+        }
+        check_name("device", name)?;
+        Arc::pin_init(
+            try_pin_init!(DeviceFolder {
+                registry: this.registry.clone(),
+                name: CString::try_from_fmt(fmt!("chrmem-{name}"))?,
+                state <- new_mutex!(
+                    State {
+                        windows: KVec::new(),
+                        published: None,
+                    },
+                    "DeviceFolder::state"
+                ),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )
+    }
+
+    fn remove(&self, child: &Arc<DeviceFolder>) {
+        child.unpublish();
+    }
+}
+
+/// `chrmem/NAME`: a device, there or not.
+#[pin_data]
+pub(crate) struct DeviceFolder {
+    registry: Arc<Registry>,
+    /// The name of the node.
+    name: CString,
+    #[pin]
+    state: Mutex<State>,
+}
+
+struct State {
+    /// In the order in which they were made.
+    windows: KVec<Arc<WindowFolder>>,
+    /// The device while it is live.
+    published: Option<Published>,
+}
+
+impl Directory for DeviceFolder {
+    const MODULE: &'static ThisModule = &THIS_MODULE;
+    const ATTRIBUTES: &'static [&'static CStr] = &[c"live"];
+    type Child = Nothing;
+    type Default = WindowsFolder;
+
+    fn default(this: &Arc<Self>) -> Result<Option<(&'static CStr, Arc<WindowsFolder>)>> {
+        let device = this.clone();
+        let folder = Arc::new(WindowsFolder { device }, GFP_KERNEL_ACCOUNT)?;
+        Ok(Some((c"windows", folder)))
+    }
+
+    fn show(&self, _: usize, to: &mut dyn Write) -> core::fmt::Result {
+        let live = self.state.lock().published.is_some();
+        to.write_char(if live { '1' } else { '0' })
+    }
+
+    fn store(&self, _: usize, text: &str) -> Result {
+        match number::parse(text) {
+            Some(0) => {
+                self.unpublish();
+                Ok(())
+            }
+            Some(1) => self.publish(),
+            _ => {
+                pr_err!("{}: live: not 0 or 1\n", &*self.name);
+                Err(EINVAL)
+            }
+        }
+    }
+}
+
+impl DeviceFolder {
+    /// Builds the device, if it is not there yet.
+    fn publish(&self) -> Result {
+        let mut state = self.state.lock();
+        if state.published.is_some() {
+            return Ok(());
+        }
+        let device = self.build(&state.windows)?;
+        state.published = Some(Published::new(&self.registry, device)?);
+        Ok(())
+    }
+
+    /// Destroys the device, if it is there.
+    fn unpublish(&self) {
+        // Under the lock: a new device of this name must not come before this one is gone.
+        self.state.lock().published = None;
+    }
+
+    /// Makes the device of its windows' settings.
+    fn build(&self, folders: &[Arc<WindowFolder>]) -> Result<Arc<Device>> {
+        if folders.is_empty() {
+            pr_err!("{}: it has no windows\n", &*self.name);
+            return Err(EINVAL);
+        }
+        let mut built = KVec::with_capacity(folders.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut end = 0;
+        for folder in folders {
+            let window = folder.build(&self.registry, &self.name, end)?;
+            end = window.extent.end();
+            built.push(Some(window), GFP_KERNEL)?;
+        }
+        // In order of offset. Not `sort`, which is larger than all of this file.
+        let mut windows = KVec::with_capacity(built.len(), GFP_KERNEL_ACCOUNT)?;
+        while let Some(window) = built
+            .iter_mut()
+            .filter(|slot| slot.is_some())
+            .min_by_key(|slot| slot.as_ref().map(|window| window.extent.offset))
+            .and_then(Option::take)
+        {
+            windows.push(window, GFP_KERNEL)?;
+        }
+        Device::new(CString::try_from_fmt(fmt!("{}", &*self.name))?, windows)
+    }
+}
+
+/// `chrmem/NAME/windows`.
+pub(crate) struct WindowsFolder {
+    device: Arc<DeviceFolder>,
+}
+
+impl Directory for WindowsFolder {
+    const MODULE: &'static ThisModule = &THIS_MODULE;
+    const ATTRIBUTES: &'static [&'static CStr] = &[];
+    type Child = WindowFolder;
+    type Default = Nothing;
+
+    fn make(this: &Arc<Self>, name: &CStr) -> Result<Arc<WindowFolder>> {
+        check_name("window", name)?;
+        let mut state = this.device.state.lock();
+        if state.published.is_some() {
+            return Err(EBUSY);
+        }
+        let window = Arc::pin_init(
+            try_pin_init!(WindowFolder {
+                device: this.device.clone(),
+                name: CString::try_from_fmt(fmt!("{name}"))?,
+                settings <- new_mutex!(Settings::default(), "WindowFolder::settings"),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        state.windows.push(window.clone(), GFP_KERNEL_ACCOUNT)?;
+        Ok(window)
+    }
+
+    fn remove(&self, child: &Arc<WindowFolder>) {
+        // A live device keeps the window until it is destroyed.
+        let mut state = self.device.state.lock();
+        let mut windows = state.windows.iter().zip(0..state.windows.len());
+        let found = windows.find(|(window, _)| Arc::ptr_eq(window, child));
+        if let Some((_, index)) = found {
+            // Cannot fail: the index is of an element.
+            let _ = state.windows.remove(index);
+        }
+    }
+}
+
+/// `chrmem/NAME/windows/WINDOW`.
+#[pin_data]
+pub(crate) struct WindowFolder {
+    device: Arc<DeviceFolder>,
+    name: CString,
+    #[pin]
+    settings: Mutex<Settings>,
+}
+
+/// What a window is to be.
+struct Settings {
+    /// Where; if not given, right after the window made before it.
+    offset: Option<u64>,
+    size: u64,
+    kind: Kind,
+    cache: Cache,
+    access: Access,
+    address: Option<u64>,
+    device: Option<PciAddress>,
+    fill: u8,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            offset: None,
+            size: 0,
+            kind: Kind::Pages,
+            cache: Cache::Cached,
+            access: Access::ReadWrite,
+            address: None,
+            device: None,
+            fill: 0,
+        }
+    }
+}
+
+impl WindowFolder {
+    const OFFSET: usize = 0;
+    const SIZE: usize = 1;
+    const MEMORY: usize = 2;
+    const CACHE: usize = 3;
+    const ACCESS: usize = 4;
+    const ADDRESS: usize = 5;
+    const DEVICE: usize = 6;
+    const FILL: usize = 7;
+}
+
+impl Directory for WindowFolder {
+    const MODULE: &'static ThisModule = &THIS_MODULE;
+    const ATTRIBUTES: &'static [&'static CStr] = &[
+        c"offset", c"size", c"memory", c"cache", c"access", c"address", c"device", c"fill",
+    ];
+    type Child = Nothing;
+    type Default = Nothing;
+
+    fn show(&self, attribute: usize, to: &mut dyn Write) -> core::fmt::Result {
+        let settings = self.settings.lock();
+        match attribute {
+            Self::OFFSET => match settings.offset {
+                Some(offset) => write!(to, "{offset}"),
+                None => to.write_str("auto"),
+            },
+            Self::SIZE => write!(to, "{}", settings.size),
+            Self::MEMORY => to.write_str(name_of(&Kind::ALL, settings.kind)),
+            Self::CACHE => to.write_str(name_of(&CACHES, settings.cache)),
+            Self::ACCESS => to.write_str(name_of(&Access::ALL, settings.access)),
+            Self::ADDRESS => match settings.address {
+                Some(address) => write!(to, "{address:#x}"),
+                None => to.write_str("none"),
+            },
+            Self::DEVICE => match settings.device {
+                Some(device) => to.write_fmt(fmt!("{device}")),
+                None => to.write_str("none"),
+            },
+            Self::FILL => write!(to, "{}", settings.fill),
+            _ => Ok(()),
+        }
+    }
+
+    fn store(&self, attribute: usize, text: &str) -> Result {
+        let state = self.device.state.lock();
+        if state.published.is_some() {
+            return Err(EBUSY);
+        }
+        let mut settings = self.settings.lock();
+        let done = match attribute {
+            Self::OFFSET => optional(text, "auto", number::parse).map(|it| settings.offset = it),
+            Self::SIZE => number::parse(text).map(|it| settings.size = it),
+            Self::MEMORY => named(&Kind::ALL, text).map(|it| settings.kind = it),
+            Self::CACHE => named(&CACHES, text).map(|it| settings.cache = it),
+            Self::ACCESS => named(&Access::ALL, text).map(|it| settings.access = it),
+            Self::ADDRESS => optional(text, "none", number::parse).map(|it| settings.address = it),
+            Self::DEVICE => {
+                optional(text, "none", PciAddress::parse).map(|it| settings.device = it)
+            }
+            Self::FILL => number::parse(text)
+                .and_then(|it| u8::try_from(it).ok())
+                .map(|it| settings.fill = it),
+            _ => None,
+        };
+        done.ok_or_else(|| {
+            let name = Self::ATTRIBUTES.get(attribute).copied().unwrap_or(c"");
+            pr_err!("{}: not a value of {name}: \"{text}\"\n", self.path());
+            EINVAL
+        })
+    }
+}
+
+impl WindowFolder {
+    /// What the log calls it.
+    fn path(&self) -> Path<'_> {
+        Path {
+            device: &self.device.name,
+            window: &self.name,
+        }
+    }
+
+    /// Makes the window, at `end` if it has no offset of its own.
+    fn build(&self, registry: &Arc<Registry>, device: &CStr, end: u64) -> Result<Window> {
+        let path = Path {
+            device,
+            window: &self.name,
+        };
+        let settings = self.settings.lock();
+        let extent = Extent {
+            offset: settings.offset.unwrap_or(end),
+            size: settings.size,
+        };
+        // Before any memory is asked for; how windows lie to each other is looked at in the end.
+        layout::check(&[extent]).map_err(|defect| {
+            pr_err!("{path}: {extent:?}: {}\n", defect.why());
+            EINVAL
+        })?;
+        if settings.address.is_some_and(|it| it % layout::PAGE != 0) {
+            pr_err!("{path}: address: not a whole number of pages\n");
+            return Err(EINVAL);
+        }
+        let dma = match (settings.kind, settings.device) {
+            (Kind::Dma, None) => Some(registry.dma_device()?),
+            (_, Some(address)) => Some(address.find().ok_or_else(|| {
+                pr_err!("{path}: device: there is no PCI device {address}\n");
+                ENODEV
+            })?),
+            _ => None,
+        };
+        let counted = match settings.kind {
+            Kind::Physical => 0,
+            _ => extent.size,
+        };
+        let window = Window {
+            name: CString::try_from_fmt(fmt!("{}", &*self.name))?,
+            extent,
+            _charge: registry.charge(counted)?,
+            memory: Memory::new(
+                fmt!("{path}"),
+                &Request {
+                    size: extent.size,
+                    kind: settings.kind,
+                    cache: settings.cache,
+                    address: settings.address,
+                    device: dma.as_ref(),
+                },
+            )?,
+            access: settings.access,
+        };
+        if settings.fill != 0 {
+            window.memory.fill(0, extent.size, settings.fill);
+        }
+        Ok(window)
+    }
+}
+
+/// A window as the log calls it.
+struct Path<'a> {
+    device: &'a CStr,
+    window: &'a CStr,
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!("{}: window {}", self.device, self.window))
+    }
+}
+
+/// The address of a PCI device, as `lspci -D` shows it.
+#[derive(Clone, Copy)]
+struct PciAddress {
+    domain: u16,
+    bus: u8,
+    slot: u8,
+    function: u8,
+}
+
+impl PciAddress {
+    /// Reads `DDDD:BB:SS.F`.
+    fn parse(text: &str) -> Option<Self> {
+        let (domain, rest) = text.split_once(':')?;
+        let (bus, rest) = rest.split_once(':')?;
+        let (slot, function) = rest.split_once('.')?;
+        let hex = |text| number::digits_of(text, 16);
+        Some(Self {
+            domain: u16::try_from(hex(domain)?).ok()?,
+            bus: u8::try_from(hex(bus)?).ok()?,
+            slot: u8::try_from(hex(slot)?).ok().filter(|slot| *slot < 32)?,
+            function: u8::try_from(hex(function)?)
+                .ok()
+                .filter(|function| *function < 8)?,
+        })
+    }
+
+    /// The device with this address.
+    fn find(self) -> Option<Arc<dma::Device>> {
+        let device = dma::Device::pci(self.domain, self.bus, self.slot, self.function)?;
+        Arc::new(device, GFP_KERNEL_ACCOUNT).ok()
+    }
+}
+
+impl fmt::Display for PciAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            domain,
+            bus,
+            slot,
+            function,
+        } = self;
+        f.write_fmt(fmt!("{domain:04x}:{bus:02x}:{slot:02x}.{function}"))
+    }
+}
+
+/// Checks a name that becomes part of a node's name or of a line of text.
+fn check_name(what: &str, name: &CStr) -> Result {
+    let bytes = name.to_bytes();
+    let good = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    // "chrmem-" and the terminating NUL must also find room.
+    if bytes.len() > abi::NAME_SIZE - 8 || !bytes.iter().all(good) {
+        pr_err!(
+            "the name of a {what} has at most {} letters, digits, dots, dashes and underscores\n",
+            abi::NAME_SIZE - 8
+        );
+        return Err(EINVAL);
+    }
+    Ok(())
+}
+
+/// The mode with the name `text`.
+fn named<T: Copy>(all: &[(T, &'static str, u32)], text: &str) -> Option<T> {
+    let (mode, ..) = all.iter().find(|(_, name, _)| *name == text)?;
+    Some(*mode)
+}
+
+/// The name of a mode.
+fn name_of<T: Copy + PartialEq>(all: &[(T, &'static str, u32)], mode: T) -> &'static str {
+    crate::window::named(all, mode).0
+}
+
+/// A value that can also be left out, which is written as `none`.
+fn optional<T>(text: &str, none: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<Option<T>> {
+    if text == none {
+        Some(None)
+    } else {
+        parse(text).map(Some)
+    }
+}

@@ -1,0 +1,219 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What devices there are, how they are seen from outside, and how much memory they may have.
+
+#![deny(unsafe_code)]
+
+use kernel::{
+    error::Error,
+    new_mutex,
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            AtomicFlag,
+            Release, //
+        },
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use crate::{
+    abstractions::{
+        chrdev::Region,
+        class::{
+            Class,
+            Node, //
+        },
+        debugfs,
+        dma, //
+    },
+    device::Device, //
+};
+
+/// Minor numbers of the region: as many devices as there can be.
+pub(crate) const MAX_DEVICES: u32 = 4096;
+
+/// The devices by minor number.
+#[pin_data]
+pub(crate) struct Registry {
+    region: Region,
+    class: Arc<Class>,
+    folder: Arc<debugfs::Folder>,
+    #[pin]
+    devices: Mutex<KVec<Option<Arc<Device>>>>,
+    /// Bytes of RAM in windows, and how many there may be.
+    #[pin]
+    used: Mutex<u64>,
+    limit: u64,
+    /// What memory is allocated for that is for no device in particular.
+    #[pin]
+    dma: Mutex<Option<Arc<dma::Device>>>,
+    ready: AtomicFlag,
+}
+
+impl Registry {
+    /// A registry of no devices, whose windows may have `limit` bytes in all; 0 is no limit.
+    pub(crate) fn new(limit: u64) -> Result<Arc<Self>> {
+        let region = Region::new(c"chrmem_dev", MAX_DEVICES)?;
+        let class = Class::new(c"chrmem")?;
+        let folder = Arc::new(debugfs::Folder::new(c"chrmem"), GFP_KERNEL)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                region,
+                class,
+                folder,
+                devices <- new_mutex!(KVec::new(), "Registry::devices"),
+                used <- new_mutex!(0, "Registry::used"),
+                limit,
+                dma <- new_mutex!(None, "Registry::dma"),
+                ready: AtomicFlag::new(false),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// The numbers of its devices.
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+
+    /// Says that the module is loaded for good: only now may anyone else add devices.
+    pub(crate) fn set_ready(&self) {
+        self.ready.store(true, Release);
+    }
+
+    /// Whether the module is loaded for good.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.ready.load(Acquire)
+    }
+
+    /// The device that DMA memory is for if none is named, made when it is first asked for.
+    pub(crate) fn dma_device(&self) -> Result<Arc<dma::Device>> {
+        let mut dma = self.dma.lock();
+        if let Some(device) = &*dma {
+            return Ok(device.clone());
+        }
+        let device = Arc::new(dma::Device::faux(c"chrmem")?, GFP_KERNEL)?;
+        *dma = Some(device.clone());
+        Ok(device)
+    }
+
+    /// The device `minor`.
+    pub(crate) fn get(&self, minor: u32) -> Option<Arc<Device>> {
+        self.devices.lock().get(minor as usize)?.clone()
+    }
+
+    /// Takes the lowest free minor number for `device`.
+    fn insert(&self, device: Arc<Device>) -> Result<u32> {
+        let mut devices = self.devices.lock();
+        let free = devices
+            .iter()
+            .zip(0..devices.len())
+            .find(|(slot, _)| slot.is_none());
+        let minor = match free {
+            Some((_, minor)) => minor,
+            None => {
+                let minor = devices.len();
+                if minor >= MAX_DEVICES as usize {
+                    pr_err!("there are {MAX_DEVICES} devices already\n");
+                    return Err(ENOSPC);
+                }
+                devices.push(None, GFP_KERNEL)?;
+                minor
+            }
+        };
+        if let Some(slot) = devices.get_mut(minor) {
+            *slot = Some(device);
+        }
+        Ok(minor as u32)
+    }
+
+    /// Gives a minor number back.
+    fn remove(&self, minor: u32) {
+        // The device is dropped after the lock.
+        let _device = match self.devices.lock().get_mut(minor as usize) {
+            Some(slot) => slot.take(),
+            None => None,
+        };
+    }
+
+    /// Counts `bytes` of RAM against the limit until the result is dropped.
+    pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge> {
+        let mut used = self.used.lock();
+        let total = used.saturating_add(bytes);
+        if self.limit != 0 && total > self.limit {
+            pr_err!(
+                "{bytes} bytes more than the {} there are go over limit={}\n",
+                *used,
+                self.limit
+            );
+            return Err(edquot());
+        }
+        *used = total;
+        Ok(Charge {
+            registry: self.clone(),
+            bytes,
+        })
+    }
+}
+
+/// Bytes that are counted against the limit.
+pub(crate) struct Charge {
+    registry: Arc<Registry>,
+    bytes: u64,
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let mut used = self.registry.used.lock();
+        *used = used.saturating_sub(self.bytes);
+    }
+}
+
+/// A device as it is seen from outside: its number, node and debugfs file.
+///
+/// Dropping this is destroying the device: it can no longer be opened, open files answer `ENODEV`,
+/// and mappings keep its memory.
+pub(crate) struct Published {
+    device: Arc<Device>,
+    registry: Arc<Registry>,
+    minor: u32,
+    _debugfs: debugfs::File<Device>,
+    _node: Node,
+}
+
+impl Published {
+    /// Gives `device` a number and shows it.
+    pub(crate) fn new(registry: &Arc<Registry>, device: Arc<Device>) -> Result<Self> {
+        let minor = registry.insert(device.clone())?;
+        let show = || {
+            let number = registry.region.number(minor).ok_or(EINVAL)?;
+            Node::new(registry.class.clone(), number, device.name())
+        };
+        let node = show().inspect_err(|error| {
+            pr_err!("{}: no node: {error:?}\n", device.name());
+            registry.remove(minor);
+        })?;
+        Ok(Self {
+            registry: registry.clone(),
+            minor,
+            _debugfs: debugfs::File::new(registry.folder.clone(), device.name(), device.clone()),
+            _node: node,
+            device,
+        })
+    }
+}
+
+impl Drop for Published {
+    fn drop(&mut self) {
+        self.registry.remove(self.minor);
+        self.device.remove();
+    }
+}
+
+/// The error for going over the limit. 7.2's `kernel` crate does not name it.
+fn edquot() -> Error {
+    Error::from_errno(-(kernel::bindings::EDQUOT as c_int))
+}
