@@ -6,6 +6,7 @@
 //! system. [`setup`] makes it, [`driver`] and [`programs`] build what goes in, [`vm`] runs it.
 
 mod cache;
+mod check;
 mod demo;
 mod driver;
 mod host;
@@ -13,12 +14,15 @@ mod interrupt;
 mod job;
 mod kernel;
 mod kvm;
+mod licences;
 mod machine;
+mod panics;
 mod programs;
 mod progress;
 mod recipe;
 mod root;
 mod setup;
+mod test;
 mod trouble;
 mod vm;
 mod workspace;
@@ -46,6 +50,14 @@ struct Cli {
 enum Command {
     /// From a fresh machine to the running demo, and its transcript.
     Demo,
+    /// From a fresh machine to a verdict: the host tests, then the VM tests.
+    Test {
+        /// Passed to the test programs: a part of the names of the tests to run.
+        #[arg(last = true)]
+        filter: Vec<String>,
+    },
+    /// Formatting, lints, docs, licences, the driver's warnings: what CI runs before the tests.
+    Check,
     /// Boot the VM, load the driver, run a command as root in it and pass on its output and exit status.
     Vm(vm::Args),
     /// Remove the lab's trees that no run is using.
@@ -66,6 +78,8 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo => demo::run(),
+        Command::Test { filter } => test::run(&filter),
+        Command::Check => check::run(),
         Command::Vm(args) => vm::command(&args),
         Command::Clean => cache::clean(),
     }

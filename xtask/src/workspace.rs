@@ -40,3 +40,22 @@ pub(crate) fn metadata(dependencies: bool) -> Result<Metadata> {
 pub(crate) fn target() -> Result<PathBuf> {
     Ok(metadata(false)?.target_directory.into())
 }
+
+/// The files of the project, which are those that git knows.
+pub(crate) fn files() -> Result<Vec<String>> {
+    let list = duct::cmd!(
+        "git",
+        "ls-files",
+        "-z",
+        "--cached",
+        "--others",
+        "--exclude-standard"
+    )
+    .dir(dir())
+    .read();
+    Ok(list
+        .context("cannot list the project's files")?
+        .split_terminator('\0')
+        .map(String::from)
+        .collect())
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `cargo xtask test`: the host tests, then the VM tests, then one line that adds both up.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{ensure, Context, Result};
+use duct::cmd;
+
+use crate::job::Job;
+use crate::setup::Lab;
+use crate::vm::{self, Args};
+use crate::{programs, workspace};
+
+/// How many seconds the VM tests may take.
+const LIMIT: u64 = 1200;
+
+/// Adds up what test programs report.
+#[derive(Debug, Default, PartialEq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Count {
+    /// Takes in a line of a test program if it is a summary: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some((_, counts)) = line
+            .strip_prefix("test result: ")
+            .and_then(|rest| rest.split_once(". "))
+        else {
+            return;
+        };
+        for part in counts.split("; ") {
+            let mut words = part.split(' ');
+            let number = words
+                .next()
+                .and_then(|number| number.parse::<u64>().ok())
+                .unwrap_or_default();
+            match words.next() {
+                Some("passed") => self.passed += number,
+                Some("failed") => self.failed += number,
+                Some("ignored") => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+
+    /// How many ran, or should have.
+    fn all(&self) -> u64 {
+        self.passed + self.failed + self.ignored
+    }
+
+    /// Counts as failed what no test program reported as such: tests that CI skips, and programs that broke off.
+    fn judge(&mut self, what: &str, succeeded: bool) {
+        if self.ignored > 0 && std::env::var_os("CI").is_some() {
+            eprintln!(
+                "error: {} {what} were skipped, which CI does not accept",
+                self.ignored
+            );
+            self.failed += self.ignored;
+        }
+        if !succeeded && self.failed == 0 {
+            eprintln!("error: the {what} did not come to their end");
+            self.failed += 1;
+        }
+    }
+}
+
+/// Runs all tests, or those that `filter` selects.
+pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
+    // All that needs compiling is compiled while the lab is made.
+    let (lab, (chrmem, tests)) = vm::lab_and(|| {
+        let built = (programs::chrmem()?, programs::tests()?);
+        // What fails here fails again below, where it is counted.
+        cmd(workspace::cargo(), ["test", "--quiet", "--no-run"])
+            .dir(workspace::dir())
+            .stderr_null()
+            .unchecked()
+            .run()?;
+        Ok(built)
+    })?;
+    let host = host_tests(filter)?;
+    let vm = vm_tests(&lab, &[chrmem, tests.clone()], &tests, filter).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        Count {
+            failed: 1,
+            ..Count::default()
+        }
+    });
+    let (passed, failed) = (host.passed + vm.passed, host.failed + vm.failed);
+    if passed + failed == 0 {
+        eprintln!("error: no test is called so");
+    }
+    println!("{passed} passed, {failed} failed");
+    Ok(if failed == 0 && passed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the host tests.
+fn host_tests(filter: &[String]) -> Result<Count> {
+    let args = ["test", "--no-fail-fast", "--"]
+        .into_iter()
+        .chain(filter.iter().map(String::as_str));
+    let reader = cmd(workspace::cargo(), args)
+        .dir(workspace::dir())
+        .stdin_null()
+        .unchecked()
+        .reader()?;
+    let mut count = Count::default();
+    for line in BufReader::new(&reader).lines() {
+        let line = line?;
+        println!("{line}");
+        count.add(&line);
+    }
+    let status = reader
+        .try_wait()?
+        .context("cargo closed its output and goes on")?
+        .status;
+    count.judge("host tests", status.success());
+    Ok(count)
+}
+
+/// Runs the VM tests, with the driver loaded.
+fn vm_tests(
+    lab: &Lab,
+    all: &[std::path::PathBuf],
+    tests: &Path,
+    filter: &[String],
+) -> Result<Count> {
+    let list = cmd(
+        tests,
+        ["--list"]
+            .into_iter()
+            .chain(filter.iter().map(String::as_str)),
+    )
+    .read()?;
+    let listed = list.lines().filter(|line| line.ends_with(": test")).count() as u64;
+    if listed == 0 {
+        ensure!(!filter.is_empty(), "there are no VM tests");
+        return Ok(Count::default());
+    }
+    let args = Args {
+        timeout: LIMIT,
+        ..Args::default()
+    };
+    let mut job = Job::new(&args, lab, all)?;
+    let command = ["chrmem-vm-tests", "--test-threads=1"];
+    job.command(command.into_iter().chain(filter.iter().map(String::as_str)))?;
+    let output = Tee::default();
+    let outcome = job.run(output.clone())?;
+    let mut count = Count::default();
+    output.text().lines().for_each(|line| count.add(line));
+    count.judge("VM tests", outcome.status == 0);
+    if count.all() < listed {
+        eprintln!("error: of {listed} VM tests, {} ran", count.all());
+        count.failed += listed - count.all();
+    }
+    if let Err(error) = outcome.verdict() {
+        eprintln!("error: {error:#}");
+        count.failed += 1;
+    }
+    Ok(count)
+}
+
+/// Standard output, of which a copy is kept.
+#[derive(Clone, Default)]
+struct Tee(Arc<Mutex<Vec<u8>>>);
+
+impl Tee {
+    /// The copy.
+    fn text(&self) -> String {
+        self.0
+            .lock()
+            .map(|copy| String::from_utf8_lossy(&copy).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+impl Write for Tee {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = std::io::stdout().write(bytes)?;
+        if let Ok(mut copy) = self.0.lock() {
+            copy.extend(&bytes[..count]);
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        std::io::stdout().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Count;
+
+    #[test]
+    fn summaries_add_up() {
+        let mut count = Count::default();
+        for line in [
+            "running 4 tests",
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "test a ... ok",
+            "test result: FAILED. 10 passed; 2 failed; 0 ignored; 0 measured; 5 filtered out",
+        ] {
+            count.add(line);
+        }
+        assert_eq!(
+            count,
+            Count {
+                passed: 13,
+                failed: 2,
+                ignored: 1
+            }
+        );
+    }
+
+    #[test]
+    fn a_crash_is_a_failure() {
+        let mut count = Count {
+            passed: 3,
+            ..Count::default()
+        };
+        count.judge("tests", false);
+        assert_eq!(count.failed, 1);
+    }
+}
