@@ -1,5 +1,100 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Not written yet.
+//! Tests of the driver, from user space, in a VM: as root, with the driver loaded and without
+//! parameters.
+//!
+//! Each test is a process of its own, so that one that hangs or dies takes no other with it, and
+//! leaves the machine as it found it, but for what is in the device. They load and unload the driver,
+//! so that only one runs at a time.
+//!
+//! `CHRMEM_KO` says where the module is (`/lab/chrmem.ko`), `CHRMEM_SEED` where the random callers
+//! start.
 
-fn main() {}
+mod clients;
+mod coherence;
+mod counts;
+mod driver;
+mod io;
+mod ioctl;
+mod kmsg;
+mod large;
+mod library;
+mod lifetime;
+mod load;
+mod map;
+mod memory;
+mod node;
+mod poll;
+mod seek;
+mod sys;
+mod wild;
+
+use libtest_mimic::{Arguments, Failed, Trial};
+use rustix::process::{kill_process_group, setpgid, Pid, Signal};
+use std::process::ExitCode;
+use std::time::Duration;
+use sys::{Child, End};
+
+/// After this long a test hangs. Nothing here takes a tenth of it, also where the machine is emulated.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// A test: its name and what it does, which panics if something is wrong.
+type Test = (&'static str, fn());
+
+/// The tests of a file, in order.
+macro_rules! tests {
+    ($($name:ident)*) => {
+        pub(crate) const TESTS: &[crate::Test] = &[$((stringify!($name), $name)),*];
+    };
+}
+use tests;
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let files = [
+        ("node", node::TESTS),
+        ("io", io::TESTS),
+        ("seek", seek::TESTS),
+        ("ioctl", ioctl::TESTS),
+        ("map", map::TESTS),
+        ("coherence", coherence::TESTS),
+        ("large", large::TESTS),
+        ("counts", counts::TESTS),
+        ("poll", poll::TESTS),
+        ("lifetime", lifetime::TESTS),
+        ("load", load::TESTS),
+        ("library", library::TESTS),
+        ("clients", clients::TESTS),
+        ("wild", wild::TESTS),
+    ];
+    let trials = files.iter().flat_map(|(file, tests)| {
+        tests
+            .iter()
+            .map(move |(name, test)| Trial::test(format!("{file}::{name}"), || run(*test)))
+    });
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+}
+
+/// Runs a test in a process of its own.
+fn run(test: fn()) -> Result<(), Failed> {
+    let mut child = Child::start(|| {
+        // What the test starts is in its group, and ends with it.
+        setpgid(None, None).expect("a group of its own");
+        test();
+    });
+    let end = child.wait(LIMIT);
+    let group = Pid::from_raw(child.id()).expect("a process number");
+    // Where nothing is left in the group, there is nobody to end.
+    let _ = kill_process_group(group, Signal::KILL);
+    if end == End::Status(0) {
+        return Ok(());
+    }
+    driver::restore();
+    Err(match end {
+        End::Status(status) => format!("exit status {status}: see above").into(),
+        End::Signal(libc::SIGKILL) => format!("did not end in {LIMIT:?}").into(),
+        End::Signal(signal) => format!("died of signal {signal}").into(),
+        End::Stuck => "hangs in the kernel".into(),
+    })
+}

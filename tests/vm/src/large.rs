@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A device of several megabytes, where the kernel may map two of them at once.
+
+use crate::driver::{self, get, mappings, put};
+use crate::sys::{pread, pwrite, Buffer, Child, End, Map, PAGE};
+use libc::{MADV_DONTNEED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+crate::tests! {
+    one_call_carries_it_all
+    each_page_is_where_it_belongs
+    each_page_is_where_it_belongs_in_a_mapping_of_a_part
+    parts_go_and_change_and_the_rest_stays
+    private_stores_stay_private
+}
+
+const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
+
+/// Pages of the device: two runs of 2 MiB, and some.
+const PAGES: usize = 1024 + 200;
+
+/// Bytes of the device.
+const SIZE: usize = PAGES * PAGE;
+
+/// Runs a test on such a device, in which each page starts with its number.
+fn on_a_large_device(test: impl FnOnce(&OwnedFd)) {
+    driver::with(&format!("size={SIZE}"), || {
+        let fd = driver::open();
+        for page in 0..PAGES {
+            put(&fd, (page * PAGE) as u64, &name(page));
+        }
+        test(&fd);
+        assert_eq!(mappings(), 0);
+    });
+}
+
+/// What page `page` starts with.
+fn name(page: usize) -> [u8; 8] {
+    (page as u64 + 1_000_000).to_le_bytes()
+}
+
+/// Maps pages of the device.
+fn map(fd: &OwnedFd, first: usize, pages: usize, flags: i32) -> Map {
+    let offset = (first * PAGE) as u64;
+    Map::new(Some(fd.as_fd()), offset, pages * PAGE, READ_WRITE, flags).expect("a mapping")
+}
+
+/// Asserts that a mapping shows the device's pages from `first` on.
+fn check(map: &Map, first: usize) {
+    for page in 0..map.len() / PAGE {
+        let start = page * PAGE;
+        assert_eq!(
+            map.read(start..start + 8),
+            name(first + page),
+            "page {page} from {first}"
+        );
+    }
+}
+
+fn one_call_carries_it_all() {
+    on_a_large_device(|fd| {
+        let buffer = Buffer::new(SIZE);
+        assert_eq!(pread(fd, buffer.span(0, SIZE + 1), 0), Ok(SIZE));
+        for page in 0..PAGES {
+            let start = page * PAGE;
+            assert_eq!(buffer.read(start..start + 8), name(page));
+            buffer.write(start + PAGE - 8, &name(page));
+        }
+        assert_eq!(pwrite(fd, buffer.span(0, SIZE + 1), 0), Ok(SIZE));
+        for page in 0..PAGES {
+            assert_eq!(get(fd, (page * PAGE) as u64, 8), name(page));
+            assert_eq!(get(fd, ((page + 1) * PAGE - 8) as u64, 8), name(page));
+        }
+        // Across page borders, from an odd place.
+        assert_eq!(
+            pread(fd, buffer.span(0, 3 * PAGE), 511 * PAGE as i64 - 4),
+            Ok(3 * PAGE)
+        );
+        assert_eq!(buffer.read(4..12), name(511));
+        assert_eq!(buffer.read(PAGE + 4..PAGE + 12), name(512));
+    });
+}
+
+fn each_page_is_where_it_belongs() {
+    on_a_large_device(|fd| {
+        for flags in [MAP_SHARED, MAP_SHARED | libc::MAP_POPULATE, MAP_PRIVATE] {
+            check(&map(fd, 0, PAGES, flags), 0);
+        }
+        let map = map(fd, 0, PAGES, MAP_SHARED);
+        for page in 0..PAGES {
+            map.write(page * PAGE + 100, &name(page));
+        }
+        for page in 0..PAGES {
+            assert_eq!(get(fd, (page * PAGE) as u64 + 100, 8), name(page));
+        }
+    });
+}
+
+fn each_page_is_where_it_belongs_in_a_mapping_of_a_part() {
+    on_a_large_device(|fd| {
+        for (first, pages) in [
+            (1, PAGES - 1),
+            (511, 2),
+            (512, 512),
+            (512, 712),
+            (3, 1000),
+            (1023, 201),
+        ] {
+            check(&map(fd, first, pages, MAP_SHARED), first);
+        }
+        // At an address that is not where two megabytes start, whatever the kernel would choose.
+        let mut moved = map(fd, 0, PAGES, MAP_SHARED);
+        let (odd, place) = Map::anonymous(SIZE + PAGE).split(PAGE);
+        moved.move_onto(place).expect("a move");
+        drop(odd);
+        check(&moved, 0);
+    });
+}
+
+fn parts_go_and_change_and_the_rest_stays() {
+    on_a_large_device(|fd| {
+        // All of it is mapped and was touched, in pieces as large as the kernel makes them.
+        let whole = map(fd, 0, PAGES, MAP_SHARED);
+        check(&whole, 0);
+        let (head, rest) = whole.split(100 * PAGE);
+        let (hole, rest) = rest.split(PAGE);
+        drop(hole);
+        let (read_only, rest) = rest.split(PAGE);
+        read_only.protect(PROT_READ).expect("mprotect");
+        let (middle, tail) = rest.split(512 * PAGE);
+        assert_eq!(middle.advise(MADV_DONTNEED), Ok(()));
+        check(&head, 0);
+        check(&read_only, 101);
+        check(&tail, 614);
+        let mut child = Child::start(|| {
+            check(&middle, 102);
+            check(&tail, 614);
+            tail.write(8, b"child");
+        });
+        assert_eq!(child.wait(Duration::from_secs(60)), End::Status(0));
+        assert_eq!(tail.read(8..13), b"child");
+        check(&middle, 102);
+        // One page is replaced by another one of the device, inside what may be mapped at once.
+        let (before, rest) = middle.split(300 * PAGE);
+        let (other, after) = rest.split(PAGE);
+        let other = other
+            .replace(fd.as_fd(), 0, READ_WRITE, MAP_SHARED)
+            .expect("a mapping");
+        check(&other, 0);
+        check(&before, 102);
+        check(&after, 403);
+        drop((head, read_only, before, other, after, tail));
+        // What was unmapped in pieces maps as a whole again.
+        check(&map(fd, 0, PAGES, MAP_SHARED), 0);
+    });
+}
+
+fn private_stores_stay_private() {
+    on_a_large_device(|fd| {
+        let (private, shared) = (
+            map(fd, 0, PAGES, MAP_PRIVATE),
+            map(fd, 0, PAGES, MAP_SHARED),
+        );
+        for page in [0, 1, 511, 512, 700, PAGES - 1] {
+            private.write(page * PAGE, b"private!");
+            assert_eq!(shared.read(page * PAGE..page * PAGE + 8), name(page));
+            assert_eq!(get(fd, (page * PAGE) as u64, 8), name(page));
+            assert_eq!(private.read(page * PAGE..page * PAGE + 8), b"private!");
+        }
+        check(&shared, 0);
+        private.advise(MADV_DONTNEED).expect("DONTNEED");
+        check(&private, 0);
+    });
+}

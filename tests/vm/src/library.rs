@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The library and the command, on the real device.
+
+use crate::driver::{self, generation, pattern, NODE, SIZE};
+use chrmem::{CacheMode, Device, Errno, Error, MemoryKind};
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output, Stdio};
+
+crate::tests! {
+    the_library_describes_the_device
+    the_library_maps_any_range
+    the_library_changes_the_device
+    the_library_s_errors_keep_the_kernel_s
+    the_demo_is_the_lesson
+    the_command_describes_the_device
+    the_command_clears_and_resets
+    the_command_says_what_to_do
+    the_command_minds_a_closed_pipe_no_more
+}
+
+fn open() -> Device {
+    Device::open(NODE).expect(NODE)
+}
+
+fn the_library_describes_the_device() {
+    let device = Device::open_read_only(NODE).expect(NODE);
+    let info = device.info().expect("INFO");
+    assert_eq!((info.version, info.size, info.windows), (1, SIZE as u64, 1));
+    assert_eq!(info.generation, generation());
+    let [window] = &device.windows().expect("WINDOW")[..] else {
+        panic!("not one window")
+    };
+    assert_eq!(
+        (window.index, window.name.as_str(), window.address),
+        (0, "buffer", None)
+    );
+    assert_eq!(
+        (window.range(), window.memory),
+        (0..SIZE as u64, MemoryKind::Pages)
+    );
+    assert_eq!(
+        (window.cache, window.access.to_string().as_str()),
+        (CacheMode::Cached, "rw")
+    );
+}
+
+fn the_library_maps_any_range() {
+    driver::with("size=20000", || {
+        let device = open();
+        let size = device.info().expect("INFO").size as usize;
+        driver::put(&device, 0, &pattern(size));
+        for (start, end) in [
+            (0, size),
+            (1, 2),
+            (4095, 4097),
+            (5000, 17000),
+            (size - 1, size),
+        ] {
+            let mapping = device.map(start as u64..end as u64).expect("a mapping");
+            let mut bytes = vec![0; end - start];
+            mapping.copy_to(0, &mut bytes).expect("bytes");
+            assert_eq!(bytes, pattern(size)[start..end], "{start}..{end}");
+        }
+        assert_eq!(device.map(..).expect("a mapping").len(), size);
+        assert_eq!(device.map(100..).expect("a mapping").len(), size - 100);
+        let mapping = device.map(9000..9010).expect("a mapping");
+        drop(device);
+        mapping.copy_from(3, b"stored").expect("bytes");
+        assert_eq!(driver::get(open(), 9003, 6), b"stored");
+    });
+}
+
+fn the_library_changes_the_device() {
+    let (device, before) = (open(), generation());
+    let mapping = device.map(..).expect("a mapping");
+    assert_eq!(device.write_at(5, b"written").expect("bytes"), 7);
+    let mut bytes = [0; 7];
+    assert_eq!(device.read_at(5, &mut bytes).expect("bytes"), 7);
+    assert_eq!(&bytes, b"written");
+    device.clear_range(6..8).expect("CLEAR");
+    assert_eq!(mapping.c_string(5).expect("text"), b"w");
+    device.reset().expect("RESET");
+    assert_eq!(mapping.c_string(0).expect("text"), b"hello, user!");
+    device.clear().expect("MEM_CLEAR");
+    assert_eq!(mapping.c_string(0).expect("text"), b"");
+    device.notify().expect("NOTIFY");
+    assert_eq!(device.seen().expect("SEEN"), before + 5);
+}
+
+fn the_library_s_errors_keep_the_kernel_s() {
+    let (device, reader) = (open(), Device::open_read_only(NODE).expect(NODE));
+    let size = SIZE as u64;
+    for (error, errno, text) in [
+        (
+            device.map(size..size + 1).unwrap_err(),
+            Errno::NXIO,
+            "map bytes 4096..4097 of",
+        ),
+        (
+            device.map(0..size + 1).unwrap_err(),
+            Errno::INVAL,
+            "map bytes 0..4097 of",
+        ),
+        (
+            device.window(1).unwrap_err(),
+            Errno::INVAL,
+            "ask for window 1 of",
+        ),
+        (
+            device.clear_range(1..1).unwrap_err(),
+            Errno::INVAL,
+            "clear bytes 1..1 of",
+        ),
+        (
+            device.write_at(size, b"x").unwrap_err(),
+            Errno::NOSPC,
+            "write 1 bytes at 4096 of",
+        ),
+        (reader.clear().unwrap_err(), Errno::BADF, "clear"),
+        (
+            reader.notify().unwrap_err(),
+            Errno::BADF,
+            "notify the users of",
+        ),
+    ] {
+        assert_eq!(error.errno(), Some(errno), "{error}");
+        assert_eq!(error.to_string(), format!("cannot {text} {NODE}"));
+    }
+    let mapping = reader.map(..).expect("a mapping");
+    assert!(matches!(mapping.copy_from(0, b"x"), Err(Error::ReadOnly)));
+}
+
+/// Runs the command.
+fn chrmem(arguments: &[&str]) -> Output {
+    Command::new("chrmem")
+        .args(arguments)
+        .output()
+        .expect("chrmem runs")
+}
+
+/// What the command printed, if it had no complaint.
+fn printed(arguments: &[&str]) -> String {
+    let output = chrmem(arguments);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(
+        (output.status.code(), complaint.as_str()),
+        (Some(0), ""),
+        "{arguments:?}"
+    );
+    String::from_utf8(output.stdout).expect("text")
+}
+
+const LESSON: &str = "\
+Before Write, shm = ****************************************
+After write, shm = User write to share memory!
+After clear, shm =
+After reset, shm = hello, user!
+";
+
+fn the_demo_is_the_lesson() {
+    driver::with("", || {
+        assert_eq!(printed(&["demo"]), LESSON);
+        // What was there is shown first, whatever it is.
+        driver::put(open(), 0, b"something else\0");
+        let again = LESSON.replace(&"*".repeat(40), "something else");
+        assert_eq!(printed(&["demo", NODE]), again);
+    });
+    // Of a device that is larger, only its start.
+    driver::with("devices=2 size=1048576", || {
+        let first = format!("Before Write, shm = {}\n", "*".repeat(10485));
+        assert!(printed(&["demo", "/dev/chrmem1"]).starts_with(&first));
+    });
+}
+
+fn the_command_describes_the_device() {
+    let lines = printed(&["info"]);
+    let words: Vec<Vec<&str>> = lines
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    let generation = generation().to_string();
+    let expected: [&[&str]; 7] = [
+        &["version", "1"],
+        &["size", "4096"],
+        &["generation", &generation],
+        &["windows", "1"],
+        &[],
+        &[
+            "INDEX", "NAME", "OFFSET", "SIZE", "MEMORY", "CACHE", "ACCESS", "ADDRESS",
+        ],
+        &["0", "buffer", "0", "4096", "pages", "cached", "rw", "-"],
+    ];
+    assert_eq!(words, expected, "{lines}");
+}
+
+fn the_command_clears_and_resets() {
+    driver::put(open(), 0, &pattern(SIZE));
+    assert_eq!(printed(&["reset"]), "");
+    assert_eq!(driver::get(open(), 0, 13), b"hello, user!\0");
+    assert_eq!(printed(&["clear", NODE]), "");
+    assert_eq!(driver::get(open(), 0, SIZE), vec![0; SIZE]);
+}
+
+fn the_command_says_what_to_do() {
+    let output = Command::new("chrmem")
+        .arg("info")
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .expect("chrmem");
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        complaint.contains("cannot open /dev/chrmem0: Permission denied"),
+        "{complaint}"
+    );
+    assert!(
+        complaint.contains("hint: device nodes are root's"),
+        "{complaint}"
+    );
+    driver::without(|| {
+        let output = chrmem(&["demo"]);
+        assert_eq!(output.status.code(), Some(1));
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            complaint.contains("cannot open /dev/chrmem0: No such file"),
+            "{complaint}"
+        );
+        assert!(
+            complaint.contains("hint: is the module loaded?"),
+            "{complaint}"
+        );
+    });
+}
+
+fn the_command_minds_a_closed_pipe_no_more() {
+    for arguments in [&["info"][..], &["demo"], &["--help"]] {
+        let (out, into) = std::io::pipe().expect("a pipe");
+        drop(out);
+        let child = Command::new("chrmem")
+            .args(arguments)
+            .stdout(into)
+            .stderr(Stdio::piped())
+            .spawn();
+        let output = child
+            .expect("chrmem runs")
+            .wait_with_output()
+            .expect("it ends");
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            (output.status.code(), complaint.as_str()),
+            (Some(0), ""),
+            "{arguments:?}"
+        );
+    }
+}

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Loading the driver: its parameters, good and bad, and a machine that has not enough.
+
+use crate::driver::{self, get, load, major, put, shown_of, unload, users};
+use crate::kmsg::Mark;
+use crate::{memory, sys};
+use chrmem::Device;
+use rustix::fs::{makedev, mknodat, FileType, Mode, OFlags, CWD};
+use rustix::io::Errno;
+use std::fs;
+use std::path::Path;
+
+crate::tests! {
+    devices_are_apart
+    no_device_is_a_number_too
+    sizes_are_whole_pages
+    fresh_memory_is_zero_after_its_first_hundredth
+    bad_parameters
+    the_limit_is_for_all_together
+    more_than_the_machine_has
+    memory_that_runs_out_half_way
+}
+
+/// Asserts that nothing of the driver is there.
+pub(crate) fn nothing_is_left() {
+    assert_eq!((users(), major()), (None, None));
+    for path in [
+        "/sys/class/chrmem",
+        "/sys/kernel/debug/chrmem",
+        "/sys/module/chrmem",
+    ] {
+        assert!(!Path::new(path).exists(), "{path}");
+    }
+    assert_eq!(nodes(), [""; 0]);
+}
+
+/// The driver's nodes, in order.
+fn nodes() -> Vec<String> {
+    let entries = fs::read_dir("/dev").expect("/dev");
+    let names = entries.map(|entry| entry.expect("an entry").file_name().into_string());
+    let mut names: Vec<String> = names
+        .flatten()
+        .filter(|name| name.starts_with("chrmem"))
+        .collect();
+    names.sort();
+    names
+}
+
+/// Asserts that loading fails so, leaves nothing, and says why in one line of the log, in which
+/// all of `words` are.
+fn cannot_be_loaded(parameters: &str, errno: Errno, words: &[&str]) {
+    let log = Mark::now();
+    assert_eq!(load(parameters), Err(errno), "{parameters}");
+    let lines = log.driver();
+    assert_eq!(lines.len(), 1, "{parameters}: {lines:?}");
+    assert!(
+        words.iter().all(|word| lines[0].contains(word)),
+        "{parameters}: {lines:?}"
+    );
+    nothing_is_left();
+}
+
+fn devices_are_apart() {
+    driver::with("devices=3 size=8192", || {
+        assert_eq!(nodes(), ["chrmem0", "chrmem1", "chrmem2"]);
+        let devices = [0, 1, 2].map(|minor| Device::open(format!("/dev/chrmem{minor}")));
+        let devices = devices.map(|device| device.expect("a device"));
+        for (number, device) in (1_u8..).zip(&devices) {
+            put(device, 0, &[number; 8192]);
+            (0..number).for_each(|_| device.notify().expect("NOTIFY"));
+        }
+        for (number, device) in (1_u8..).zip(&devices) {
+            assert_eq!(get(device, 0, 8192), [number; 8192]);
+            let info = device.info().expect("INFO");
+            assert_eq!((info.size, info.generation), (8192, u64::from(number) + 1));
+        }
+        let map = sys::Map::shared(&devices[1], 8192).expect("a mapping");
+        let mapped = ["chrmem0", "chrmem1", "chrmem2"].map(|name| shown_of(name).mappings);
+        assert_eq!(mapped, [(0, 0), (1, 1), (0, 0)]);
+        assert_eq!(map.read(0..8), [2; 8]);
+        devices[1].clear().expect("MEM_CLEAR");
+        assert_eq!(get(&devices[0], 0, 8), [1; 8]);
+        assert_eq!(get(&devices[2], 0, 8), [3; 8]);
+    });
+}
+
+fn no_device_is_a_number_too() {
+    driver::with("devices=0", || {
+        assert_eq!(nodes(), [""; 0]);
+        let (path, device) = ("/tmp/no_memdev", makedev(major().expect("a line"), 0));
+        mknodat(CWD, path, FileType::CharacterDevice, Mode::RUSR, device).expect(path);
+        let answer = driver::open_node(path, OFlags::RDONLY);
+        fs::remove_file(path).expect(path);
+        assert_eq!(answer.err(), Some(Errno::NXIO));
+    });
+}
+
+fn sizes_are_whole_pages() {
+    for (asked, size) in [
+        (1, 4096),
+        (4095, 4096),
+        (4096, 4096),
+        (4097, 8192),
+        (12287, 12288),
+    ] {
+        driver::with(&format!("size={asked}"), || {
+            let device = Device::open(driver::NODE).expect(driver::NODE);
+            assert_eq!(device.info().expect("INFO").size, size);
+            assert_eq!(device.window(0).expect("WINDOW").range(), 0..size);
+            assert_eq!(shown_of("chrmem0").size, size);
+            assert_eq!(
+                sys::seek(&device, 0, libc::SEEK_END as u32),
+                Ok(size as usize)
+            );
+            let bytes = get(&device, 0, size as usize);
+            let filled = size as usize / 100;
+            assert_eq!(bytes[..filled], vec![b'*'; filled]);
+            assert_eq!(bytes[filled..], vec![0; size as usize - filled]);
+        });
+    }
+}
+
+fn fresh_memory_is_zero_after_its_first_hundredth() {
+    const SIZE: usize = 32 << 20;
+    driver::without(|| {
+        // Much of what the driver will get was somebody's just now.
+        let half = memory::free() as usize / 2;
+        drop(vec![0xaa_u8; half.min(256 << 20)]);
+        load(&format!("size={SIZE}")).expect("load");
+        let bytes = get(driver::open(), 0, SIZE);
+        let filled = SIZE / 100;
+        assert!(bytes[..filled] == vec![b'*'; filled]);
+        assert!(bytes[filled..] == vec![0; SIZE - filled]);
+        while unload().is_err() {
+            std::thread::yield_now();
+        }
+    });
+}
+
+fn bad_parameters() {
+    driver::without(|| {
+        for (parameters, words) in [
+            ("size=0", &["size=0"]),
+            ("size=18446744073709551615", &["size=18446744073709551615"]),
+            ("size=9223372036854775808", &["size=9223372036854775808"]),
+            ("size=9223372036854775807", &["size=9223372036854775807"]),
+            ("devices=4097", &["devices=4097"]),
+            ("devices=4294967295", &["devices=4294967295"]),
+            // The kernel's own words.
+            ("devices=4294967296", &["devices"]),
+            ("devices=-1", &["devices"]),
+            ("size=lots", &["size"]),
+            ("size=", &["size"]),
+            ("log_mappings=256", &["log_mappings"]),
+        ] {
+            cannot_be_loaded(parameters, Errno::INVAL, words);
+        }
+    });
+}
+
+fn the_limit_is_for_all_together() {
+    driver::without(|| {
+        for (parameters, words) in [
+            ("limit=4095", ["limit=4095", "4096"]),
+            ("size=4097 limit=8191", ["limit=8191", "8192"]),
+            ("devices=3 limit=12287", ["limit=12287", "12288"]),
+            (
+                "devices=4096 size=9223372036854771712 limit=1",
+                ["limit=1", "size="],
+            ),
+        ] {
+            cannot_be_loaded(parameters, Errno::DQUOT, &words);
+        }
+    });
+    driver::with("devices=3 limit=12288", || assert_eq!(nodes().len(), 3));
+}
+
+fn more_than_the_machine_has() {
+    driver::without(|| {
+        let before = memory::free();
+        for size in [
+            1 << 40,
+            (1 << 63) - 4096,
+            memory::total().next_multiple_of(4096),
+        ] {
+            let text = size.to_string();
+            cannot_be_loaded(&format!("size={size}"), Errno::NOMEM, &[&text]);
+        }
+        assert!(
+            memory::free() + (8 << 20) > before,
+            "{before} bytes free, then {}",
+            memory::free()
+        );
+    });
+}
+
+fn memory_that_runs_out_half_way() {
+    driver::without(|| {
+        let before = memory::free();
+        // Any of the devices can be had, all of them cannot.
+        const DEVICES: u64 = 64;
+        let size = (2 * memory::total() / DEVICES).next_multiple_of(4096);
+        let text = size.to_string();
+        let parameters = format!("devices={DEVICES} size={size}");
+        cannot_be_loaded(&parameters, Errno::NOMEM, &[&text, "64"]);
+        assert!(
+            memory::free() + (8 << 20) > before,
+            "{before} bytes free, then {}",
+            memory::free()
+        );
+    });
+}

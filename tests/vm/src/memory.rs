@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! How much memory the machine has, and has left.
+
+use std::fs;
+
+/// Bytes of memory in all.
+pub(crate) fn total() -> u64 {
+    meminfo("MemTotal:")
+}
+
+/// Bytes that nobody uses: free pages, those in the lists of each processor, and what can be had
+/// back at once.
+///
+/// Exact to about a megabyte, where `MemFree` alone swings by tens of them.
+pub(crate) fn free() -> u64 {
+    fs::write("/proc/sys/vm/drop_caches", "3").expect("drop caches");
+    // Where each processor's lists end: "    count: 123", twice for each processor and zone.
+    let zones = fs::read_to_string("/proc/zoneinfo").expect("/proc");
+    let listed: u64 = zones
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("count:"))
+        .map(|count| count.trim().parse::<u64>().expect("a number"))
+        .sum();
+    meminfo("MemFree:") + listed * 4096
+}
+
+/// A line of `/proc/meminfo`, in bytes.
+fn meminfo(key: &str) -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").expect("/proc");
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(key))
+        .expect(key);
+    let kilobytes = line.trim().strip_suffix(" kB").expect("kilobytes");
+    kilobytes.parse::<u64>().expect("a number") * 1024
+}

@@ -1,0 +1,712 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! System calls with arguments that no safe interface lets through: all unsafe code of these tests.
+//!
+//! What makes them safe here: an address that is handed to the kernel lies in a [`Map`] or [`Buffer`]
+//! of the test's own, or is one where nothing can be; memory that the kernel or another process
+//! writes is only ever copied, by volatile accesses; and a process forks only while it has one
+//! thread. To touch memory that is not there ends the process by a signal, which is no worse here
+//! than a failed assertion: every test is a process of its own.
+#![allow(
+    unsafe_code,
+    reason = "the one file that has it; everything it gives out is safe"
+)]
+
+use rustix::io::Errno;
+use std::marker::PhantomData;
+use std::ops::Range;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+/// What a system call answers.
+pub(crate) type Result<T> = std::result::Result<T, Errno>;
+
+/// Bytes of a page.
+pub(crate) const PAGE: usize = 4096;
+
+/// Makes a system call.
+///
+/// # Safety
+///
+/// As that system call asks.
+unsafe fn call(number: libc::c_long, [a, b, c, d, e, f]: [usize; 6]) -> Result<usize> {
+    // SAFETY: the caller knows what this call does with these arguments.
+    let answer = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+    if answer == -1 {
+        Err(last_errno())
+    } else {
+        Ok(answer as usize)
+    }
+}
+
+fn last_errno() -> Errno {
+    let code = std::io::Error::last_os_error().raw_os_error();
+    Errno::from_raw_os_error(code.expect("a call has just failed"))
+}
+
+fn number(fd: impl AsFd) -> usize {
+    fd.as_fd().as_raw_fd() as usize
+}
+
+/// Pages that this process has mapped, until dropped.
+///
+/// # Invariants
+///
+/// The pages from `address` on, `len` bytes of them, are mapped for this `Map` or for nobody.
+#[derive(Debug)]
+pub(crate) struct Map {
+    address: usize,
+    len: usize,
+}
+
+impl Map {
+    /// `mmap` at an address of the kernel's choice: any offset, length, protection and flags, but
+    /// for the flags that choose an address.
+    pub(crate) fn new(
+        fd: Option<BorrowedFd<'_>>,
+        offset: u64,
+        len: usize,
+        protection: i32,
+        flags: i32,
+    ) -> Result<Self> {
+        assert_eq!(flags & (libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE), 0);
+        // SAFETY: no address is asked for, so that nothing that is mapped changes.
+        let address = unsafe { mmap(0, fd, offset, len, protection, flags) }?;
+        // INVARIANT: the kernel has just mapped these pages, where nothing was.
+        Ok(Self {
+            address,
+            len: len.next_multiple_of(PAGE),
+        })
+    }
+
+    /// `len` bytes of a file from its start, shared, for reading and writing.
+    pub(crate) fn shared(fd: impl AsFd, len: usize) -> Result<Self> {
+        Self::new(
+            Some(fd.as_fd()),
+            0,
+            len,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED,
+        )
+    }
+
+    /// `len` bytes of fresh memory.
+    pub(crate) fn anonymous(len: usize) -> Self {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+        Self::new(None, 0, len, libc::PROT_READ | libc::PROT_WRITE, flags).expect("memory")
+    }
+
+    /// Bytes, a whole number of pages.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Where it starts.
+    pub(crate) fn address(&self) -> usize {
+        self.address
+    }
+
+    /// Copies bytes out. Ends the process if they cannot be read.
+    pub(crate) fn read(&self, range: Range<usize>) -> Vec<u8> {
+        assert!(range.end <= self.len);
+        let mut bytes = Vec::with_capacity(range.len());
+        let (mut at, end) = (self.address + range.start, self.address + range.end);
+        while at < end {
+            // SAFETY: the bytes are of this map, and a word is read where one is aligned; an integer
+            // read by volatile access is a value, whoever writes it at the same time.
+            unsafe {
+                if at % 8 == 0 && end - at >= 8 {
+                    bytes.extend((at as *const u64).read_volatile().to_ne_bytes());
+                    at += 8;
+                } else {
+                    bytes.push((at as *const u8).read_volatile());
+                    at += 1;
+                }
+            }
+        }
+        bytes
+    }
+
+    /// Copies bytes in. Ends the process if they cannot be written.
+    pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
+        assert!(at + bytes.len() <= self.len);
+        for (at, byte) in (self.address + at..).zip(bytes) {
+            // SAFETY: the byte is of this map, to which no reference exists.
+            unsafe { (at as *mut u8).write_volatile(*byte) };
+        }
+    }
+
+    /// Parts the map in two at a page's start: to drop one is a partial `munmap`.
+    pub(crate) fn split(self, at: usize) -> (Self, Self) {
+        assert!(
+            at.is_multiple_of(PAGE) && 0 < at && at < self.len,
+            "split of {self:?} at {at}"
+        );
+        let (address, len) = (self.address, self.len);
+        std::mem::forget(self);
+        // INVARIANT: the pages of `self`, which is forgotten, each in one of the two.
+        (
+            Self { address, len: at },
+            Self {
+                address: address + at,
+                len: len - at,
+            },
+        )
+    }
+
+    /// `mprotect`.
+    pub(crate) fn protect(&self, protection: i32) -> Result<()> {
+        // SAFETY: the pages are of this map.
+        unsafe { self.call(libc::SYS_mprotect, protection as usize) }
+    }
+
+    /// `madvise`.
+    pub(crate) fn advise(&self, advice: i32) -> Result<()> {
+        // SAFETY: the pages are of this map, and whatever becomes of their bytes is a value.
+        unsafe { self.call(libc::SYS_madvise, advice as usize) }
+    }
+
+    /// `msync`.
+    pub(crate) fn sync(&self, flags: i32) -> Result<()> {
+        // SAFETY: writes memory back, if anything.
+        unsafe { self.call(libc::SYS_msync, flags as usize) }
+    }
+
+    /// `mlock2`.
+    pub(crate) fn lock(&self, flags: u32) -> Result<()> {
+        // SAFETY: keeps memory where it is, if anything.
+        unsafe { self.call(libc::SYS_mlock2, flags as usize) }
+    }
+
+    /// `munlock`.
+    pub(crate) fn unlock(&self) -> Result<()> {
+        // SAFETY: ends `lock`, if anything.
+        unsafe { self.call(libc::SYS_munlock, 0) }
+    }
+
+    /// A call that takes address, length and one more argument.
+    ///
+    /// # Safety
+    ///
+    /// As that system call asks.
+    unsafe fn call(&self, number: libc::c_long, argument: usize) -> Result<()> {
+        // SAFETY: the caller knows what this call does to the pages of this map.
+        unsafe { call(number, [self.address, self.len, argument, 0, 0, 0]) }.map(drop)
+    }
+
+    /// `mremap` of the whole map to another length; `flags` say whether it may move.
+    pub(crate) fn resize(&mut self, len: usize, flags: i32) -> Result<()> {
+        assert_eq!(flags & !libc::MREMAP_MAYMOVE, 0);
+        // SAFETY: the pages are of this map; whether they move or some go, nobody refers to them.
+        let address = unsafe { self.remap(self.len, len, flags, 0) }?;
+        // INVARIANT: what the kernel says is mapped now.
+        (self.address, self.len) = (address, len.next_multiple_of(PAGE));
+        Ok(())
+    }
+
+    /// `mremap` of the whole map to the place of another one of the same length.
+    pub(crate) fn move_onto(&mut self, place: Self) -> Result<()> {
+        assert_eq!(self.len, place.len);
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED;
+        // SAFETY: both the pages that move and those that they replace are ours.
+        self.address = unsafe { self.remap(self.len, self.len, flags, place.address) }?;
+        // INVARIANT: the pages of `place` are now those of `self`.
+        std::mem::forget(place);
+        Ok(())
+    }
+
+    /// `mremap` that moves the pages and leaves empty ones in their place.
+    pub(crate) fn move_out(&self) -> Result<Self> {
+        let flags = libc::MREMAP_MAYMOVE | libc::MREMAP_DONTUNMAP;
+        // SAFETY: the pages are of this map, and what is left of them still is.
+        let address = unsafe { self.remap(self.len, self.len, flags, 0) }?;
+        Ok(Self {
+            address,
+            len: self.len,
+        })
+    }
+
+    /// `mremap` of nothing to something, which maps the same pages a second time.
+    pub(crate) fn duplicate(&self) -> Result<Self> {
+        // SAFETY: the kernel picks a new address, so that nothing that is mapped changes.
+        let address = unsafe { self.remap(0, self.len, libc::MREMAP_MAYMOVE, 0) }?;
+        Ok(Self {
+            address,
+            len: self.len,
+        })
+    }
+
+    /// `mremap`.
+    ///
+    /// # Safety
+    ///
+    /// What it maps anew must belong to this map or to nobody.
+    unsafe fn remap(&self, from: usize, to: usize, flags: i32, place: usize) -> Result<usize> {
+        // SAFETY: the caller knows what this call does to the pages of this map.
+        unsafe {
+            call(
+                libc::SYS_mremap,
+                [self.address, from, to, flags as usize, place, 0],
+            )
+        }
+    }
+
+    /// Maps a file in the place of this map. If that fails, nothing is left there.
+    pub(crate) fn replace(
+        self,
+        fd: BorrowedFd<'_>,
+        offset: u64,
+        protection: i32,
+        flags: i32,
+    ) -> Result<Self> {
+        let flags = flags | libc::MAP_FIXED;
+        // SAFETY: the pages that are replaced are of this map. If it fails, dropping `self` unmaps
+        // what the kernel may have left of them.
+        unsafe { mmap(self.address, Some(fd), offset, self.len, protection, flags) }?;
+        Ok(self)
+    }
+
+    /// `mmap` with MAP_FIXED_NOREPLACE in the place of this map, which cannot succeed.
+    pub(crate) fn map_over(&self, fd: impl AsFd) -> Result<usize> {
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: these flags replace nothing that is mapped.
+        unsafe {
+            mmap(
+                self.address,
+                Some(fd.as_fd()),
+                0,
+                self.len,
+                libc::PROT_READ,
+                flags,
+            )
+        }
+    }
+
+    /// `remap_file_pages`: from page `page` of the file on, in the place of this map.
+    pub(crate) fn show_page(&self, page: usize) -> Result<()> {
+        // SAFETY: the pages are of this map, and stay pages of the same file.
+        unsafe {
+            call(
+                libc::SYS_remap_file_pages,
+                [self.address, self.len, 0, page, 0, 0],
+            )
+        }
+        .map(drop)
+    }
+
+    /// Bytes of this map, to hand to the kernel.
+    pub(crate) fn span(&self, at: usize, len: usize) -> Span<'_> {
+        assert!(at <= self.len && len <= self.len - at);
+        Span {
+            address: self.address + at,
+            len,
+            of: PhantomData,
+        }
+    }
+}
+
+impl Drop for Map {
+    fn drop(&mut self) {
+        // SAFETY: the pages are of this map, which goes.
+        let unmapped = unsafe { self.call(libc::SYS_munmap, 0) };
+        assert_eq!(unmapped, Ok(()));
+    }
+}
+
+/// # Safety
+///
+/// With MAP_FIXED, the pages at `address` must be the caller's.
+unsafe fn mmap(
+    address: usize,
+    fd: Option<BorrowedFd<'_>>,
+    offset: u64,
+    len: usize,
+    protection: i32,
+    flags: i32,
+) -> Result<usize> {
+    let fd = fd.map_or(usize::MAX, number);
+    let (protection, flags) = (protection as usize, flags as usize);
+    // SAFETY: as the caller promises.
+    unsafe {
+        call(
+            libc::SYS_mmap,
+            [address, len, protection, flags, fd, offset as usize],
+        )
+    }
+}
+
+/// An address and a length that are handed to the kernel.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub(crate) struct Span<'a> {
+    address: usize,
+    len: usize,
+    of: PhantomData<&'a Map>,
+}
+
+impl Span<'static> {
+    /// Where nothing can be: page zero, behind the end of user space, between the two halves of the
+    /// address space, in the kernel's half, at the end of it.
+    pub(crate) fn nowhere(len: usize) -> [Self; 5] {
+        [
+            0,
+            0x0000_7fff_ffff_f000,
+            0x0000_8000_0000_0000,
+            0xffff_8880_0000_0000,
+            0xffff_ffff_ffff_f000,
+        ]
+        .map(|address| Self {
+            address,
+            len,
+            of: PhantomData,
+        })
+    }
+
+    /// Page zero.
+    pub(crate) fn null(len: usize) -> Self {
+        Self::nowhere(len)[0]
+    }
+}
+
+/// Fresh memory with a page behind it that cannot be touched: no call can run over its end.
+#[derive(Debug)]
+pub(crate) struct Buffer {
+    map: Map,
+    len: usize,
+}
+
+impl Buffer {
+    /// At least `len` bytes.
+    pub(crate) fn new(len: usize) -> Self {
+        Self::guarded(Map::anonymous(len.next_multiple_of(PAGE) + PAGE))
+    }
+
+    /// At least `len` bytes within the first four gigabytes, for 32-bit calls.
+    pub(crate) fn low(len: usize) -> Self {
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+        let len = len.next_multiple_of(PAGE) + PAGE;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        Self::guarded(Map::new(None, 0, len, protection, flags).expect("memory"))
+    }
+
+    /// The first `len` bytes of a file, shared, with the same page behind them.
+    pub(crate) fn of(fd: impl AsFd, len: usize) -> Self {
+        let buffer = Self::new(len);
+        let (data, guard) = buffer.map.split(buffer.len);
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let data = data
+            .replace(fd.as_fd(), 0, protection, libc::MAP_SHARED)
+            .expect("a mapping");
+        let map = Map {
+            address: data.address,
+            len: data.len + guard.len,
+        };
+        // INVARIANT: the two are neighbours, and now one.
+        std::mem::forget((data, guard));
+        Self {
+            map,
+            len: buffer.len,
+        }
+    }
+
+    fn guarded(map: Map) -> Self {
+        let len = map.len - PAGE;
+        let (data, guard) = map.split(len);
+        guard
+            .protect(libc::PROT_NONE)
+            .expect("a page that cannot be touched");
+        let map = Map {
+            address: data.address,
+            len: data.len + guard.len,
+        };
+        // INVARIANT: the two are neighbours, and now one.
+        std::mem::forget((data, guard));
+        Self { map, len }
+    }
+
+    /// Bytes before the page that cannot be touched.
+    pub(crate) fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies bytes out.
+    pub(crate) fn read(&self, range: Range<usize>) -> Vec<u8> {
+        self.map.read(range)
+    }
+
+    /// Copies bytes in.
+    pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
+        self.map.write(at, bytes);
+    }
+
+    /// Bytes from `at` on, to hand to the kernel: any number, also more than there are.
+    pub(crate) fn span(&self, at: usize, len: usize) -> Span<'_> {
+        assert!(at <= self.len);
+        Span {
+            address: self.map.address + at,
+            len,
+            of: PhantomData,
+        }
+    }
+}
+
+/// `read`.
+pub(crate) fn read(fd: impl AsFd, to: Span<'_>) -> Result<usize> {
+    // SAFETY: a `Span` may be overwritten, and ends before anything else starts.
+    unsafe { call(libc::SYS_read, [number(fd), to.address, to.len, 0, 0, 0]) }
+}
+
+/// `write`.
+pub(crate) fn write(fd: impl AsFd, from: Span<'_>) -> Result<usize> {
+    // SAFETY: memory of this process is only read.
+    unsafe {
+        call(
+            libc::SYS_write,
+            [number(fd), from.address, from.len, 0, 0, 0],
+        )
+    }
+}
+
+/// `pread`.
+pub(crate) fn pread(fd: impl AsFd, to: Span<'_>, offset: i64) -> Result<usize> {
+    let offset = offset as usize;
+    // SAFETY: a `Span` may be overwritten, and ends before anything else starts.
+    unsafe {
+        call(
+            libc::SYS_pread64,
+            [number(fd), to.address, to.len, offset, 0, 0],
+        )
+    }
+}
+
+/// `pwrite`.
+pub(crate) fn pwrite(fd: impl AsFd, from: Span<'_>, offset: i64) -> Result<usize> {
+    let offset = offset as usize;
+    // SAFETY: memory of this process is only read.
+    unsafe {
+        call(
+            libc::SYS_pwrite64,
+            [number(fd), from.address, from.len, offset, 0, 0],
+        )
+    }
+}
+
+/// `preadv2`, or `readv` where `offset` is -1, with `count` for the number of `to`.
+pub(crate) fn readv(
+    fd: impl AsFd,
+    to: &[Span<'_>],
+    count: usize,
+    offset: i64,
+    flags: i32,
+) -> Result<usize> {
+    // SAFETY: as for `vectors`; each `Span` may be overwritten, and ends before anything else starts.
+    unsafe { vectors(libc::SYS_preadv2, fd, to, count, offset, flags) }
+}
+
+/// `pwritev2`, or `writev` where `offset` is -1, with `count` for the number of `from`.
+pub(crate) fn writev(
+    fd: impl AsFd,
+    from: &[Span<'_>],
+    count: usize,
+    offset: i64,
+    flags: i32,
+) -> Result<usize> {
+    // SAFETY: as for `vectors`; memory of this process is only read.
+    unsafe { vectors(libc::SYS_pwritev2, fd, from, count, offset, flags) }
+}
+
+/// # Safety
+///
+/// As the call asks of each of `spans`.
+unsafe fn vectors(
+    number_: libc::c_long,
+    fd: impl AsFd,
+    spans: &[Span<'_>],
+    count: usize,
+    offset: i64,
+    flags: i32,
+) -> Result<usize> {
+    // The kernel refuses more than 1024 before it looks at the first.
+    assert!(count <= spans.len() || count > 1024);
+    let (low, high) = (offset as usize, 0);
+    // SAFETY: a `Span` starts like a `struct iovec`, and is as large, its `of` being nothing. All
+    // that the kernel looks at are there.
+    unsafe {
+        let vectors = spans.as_ptr() as usize;
+        call(
+            number_,
+            [number(fd), vectors, count, low, high, flags as usize],
+        )
+    }
+}
+
+/// `ioctl`, with the bytes of `argument` for whatever the command wants.
+pub(crate) fn ioctl(fd: impl AsFd, command: u32, argument: Span<'_>) -> Result<usize> {
+    // SAFETY: a `Span` may be overwritten, and ends before anything else starts.
+    unsafe {
+        call(
+            libc::SYS_ioctl,
+            [number(fd), command as usize, argument.address, 0, 0, 0],
+        )
+    }
+}
+
+/// `ioctl` as a 32-bit program calls it.
+pub(crate) fn ioctl32(fd: impl AsFd, command: u32, argument: Span<'_>) -> Result<usize> {
+    const IOCTL: usize = 54;
+    assert!(argument.address <= u32::MAX as usize);
+    let mut answer = IOCTL;
+    // SAFETY: the 32-bit gate takes the call's number in eax and its arguments in ebx, ecx and edx,
+    // changes eax and r8 to r11 at most, and leaves the stack alone. A `Span` may be overwritten, and
+    // ends before anything else starts. rbx, which the compiler keeps for itself, is put back.
+    unsafe {
+        std::arch::asm!(
+            "xchg {fd}, rbx",
+            "int 0x80",
+            "xchg {fd}, rbx",
+            fd = inout(reg) number(fd) => _,
+            inout("rax") answer,
+            in("rcx") command as usize,
+            in("rdx") argument.address,
+            out("r8") _, out("r9") _, out("r10") _, out("r11") _,
+            options(nostack),
+        );
+    }
+    match answer as u32 as i32 {
+        error @ ..0 => Err(Errno::from_raw_os_error(-error)),
+        done => Ok(done as usize),
+    }
+}
+
+/// `lseek`, with any number for `whence`.
+pub(crate) fn seek(fd: impl AsFd, offset: i64, whence: u32) -> Result<usize> {
+    // SAFETY: no memory of this process is involved.
+    unsafe {
+        call(
+            libc::SYS_lseek,
+            [number(fd), offset as usize, whence as usize, 0, 0, 0],
+        )
+    }
+}
+
+/// `process_vm_readv` or, the other way, `process_vm_writev`: between memory of this process and of
+/// another one that has the same addresses mapped.
+pub(crate) fn process_vm(
+    process: i32,
+    write: bool,
+    local: Span<'_>,
+    remote: Span<'_>,
+) -> Result<usize> {
+    let number = if write {
+        libc::SYS_process_vm_writev
+    } else {
+        libc::SYS_process_vm_readv
+    };
+    let (local, remote) = (&raw const local as usize, &raw const remote as usize);
+    // SAFETY: a `Span` starts like a `struct iovec`, may be overwritten, and ends before anything else
+    // starts.
+    unsafe { call(number, [process as usize, local, 1, remote, 1, 0]) }
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// By itself, with this status.
+    Status(i32),
+    /// By this signal.
+    Signal(i32),
+    /// Not at all: not even when it was killed.
+    Stuck,
+}
+
+/// The status of a child that panicked, as of any Rust program.
+const PANICKED: i32 = 101;
+
+/// A copy of this process that does something. It is killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Child {
+    id: i32,
+    end: Option<End>,
+}
+
+impl Child {
+    /// Has a copy of this process run `body` and end.
+    pub(crate) fn start(body: impl FnOnce()) -> Self {
+        wait_for_other_threads_to_end();
+        // SAFETY: this process has no other thread, so that its copy is whole: no lock is held by a
+        // thread that the copy lacks.
+        let id = unsafe { libc::fork() };
+        assert_ne!(id, -1, "fork: {:?}", last_errno());
+        if id == 0 {
+            let status = match std::panic::catch_unwind(AssertUnwindSafe(body)) {
+                Ok(()) => 0,
+                Err(_) => PANICKED,
+            };
+            // SAFETY: ends the copy, without what the original still has to do at its end.
+            unsafe { libc::_exit(status) };
+        }
+        Self { id, end: None }
+    }
+
+    /// Its process number.
+    pub(crate) fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, signal: i32) {
+        if self.end.is_none() {
+            // SAFETY: the process is a child that was not waited for, so that its number is its own.
+            unsafe { libc::kill(self.id, signal) };
+        }
+    }
+
+    /// Waits for its end; kills it when `limit` is over.
+    pub(crate) fn wait(&mut self, limit: Duration) -> End {
+        let mut deadline = Instant::now() + limit;
+        let mut killed = false;
+        let mut pause = Duration::from_micros(50);
+        loop {
+            if let Some(end) = self.end {
+                return end;
+            }
+            let mut status = 0;
+            // SAFETY: `status` is written, and nothing else.
+            if unsafe { libc::waitpid(self.id, &mut status, libc::WNOHANG) } == self.id {
+                self.end = Some(if libc::WIFSIGNALED(status) {
+                    End::Signal(libc::WTERMSIG(status))
+                } else {
+                    End::Status(libc::WEXITSTATUS(status))
+                });
+            } else if Instant::now() < deadline {
+                std::thread::sleep(pause);
+                pause = (pause * 2).min(Duration::from_millis(5));
+            } else if killed {
+                return End::Stuck;
+            } else {
+                self.signal(libc::SIGKILL);
+                (killed, deadline) = (true, Instant::now() + Duration::from_secs(5));
+            }
+        }
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.signal(libc::SIGKILL);
+        self.wait(Duration::from_secs(5));
+    }
+}
+
+/// A thread that was joined is still listed for a moment.
+fn wait_for_other_threads_to_end() {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while std::fs::read_dir("/proc/self/task").expect("/proc").count() != 1 {
+        assert!(
+            Instant::now() < deadline,
+            "a process with threads cannot be copied"
+        );
+        std::thread::yield_now();
+    }
+}
