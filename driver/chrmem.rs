@@ -15,6 +15,7 @@ pub mod abi;
 mod abstractions;
 mod config;
 mod device;
+mod export;
 mod file;
 mod layout;
 mod memory;
@@ -52,6 +53,7 @@ module! {
     authors: ["The chrmem authors"],
     description: "Direct access from user space to memory that the kernel owns",
     license: "GPL",
+    imports_ns: ["DMA_BUF"],
     params: {
         devices: u32 {
             default: 1,

@@ -16,6 +16,7 @@ use kernel::{
         POLLRDNORM, //
     },
     error::Error,
+    new_mutex,
     prelude::*,
     seq_file::SeqFile,
     seq_print,
@@ -28,7 +29,8 @@ use kernel::{
             Full,
             Relaxed, //
         },
-        Arc, //
+        Arc,
+        Mutex, //
     }, //
 };
 
@@ -36,6 +38,10 @@ use crate::{
     abi,
     abstractions::{
         debugfs::Show,
+        dmabuf::{
+            Access,
+            Exporter, //
+        },
         iov::{
             Destination,
             Source, //
@@ -43,6 +49,7 @@ use crate::{
         vma::Page,
         wait::WaitQueue, //
     },
+    export::Export,
     layout::{
         self,
         Extent,
@@ -72,6 +79,9 @@ pub(crate) struct Device {
     pub(crate) changed: WaitQueue,
     /// Its mappings.
     pub(crate) mappings: Mappings,
+    /// What of it is exported.
+    #[pin]
+    exports: Mutex<KVec<Arc<Export>>>,
     /// Limits what its users can put into the kernel log.
     #[pin]
     pub(crate) log: RateLimit,
@@ -99,6 +109,7 @@ impl Device {
                 removed: AtomicFlag::new(false),
                 changed <- WaitQueue::new(c"Device::changed", static_lock_class!()),
                 mappings: Mappings::new(),
+                exports <- new_mutex!(KVec::new(), "Device::exports"),
                 log <- RateLimit::new(),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -241,6 +252,45 @@ impl Device {
     pub(crate) fn mapping(&self, first: u64, pages: u64) -> Result<&Window> {
         let window = layout::mapping(&self.extents, first, pages).map_err(errno)?;
         self.windows.get(window).ok_or(ENXIO)
+    }
+
+    /// Notes that a part of it is exported.
+    pub(crate) fn exported(&self, export: Arc<Export>) -> Result {
+        Ok(self.exports.lock().push(export, GFP_KERNEL_ACCOUNT)?)
+    }
+
+    /// Notes that a part of it is no longer exported.
+    pub(crate) fn unexported(&self, export: &Arc<Export>) {
+        let mut exports = self.exports.lock();
+        let found = exports
+            .iter()
+            .zip(0..exports.len())
+            .find(|(other, _)| Arc::ptr_eq(other, export))
+            .map(|(_, index)| index);
+        let removed = found.map(|index| exports.remove(index));
+        // The export has a reference to this device.
+        drop(exports);
+        drop(removed);
+    }
+
+    /// Begins or ends an access by the processor to a range that has memory behind every byte.
+    ///
+    /// Where the memory is used by no device, or by one that sees what the processor sees, that is
+    /// no work.
+    pub(crate) fn sync(&self, offset: u64, size: u64, access: Access, ends: bool) -> Result {
+        layout::range(&self.extents, offset, size).map_err(errno)?;
+        let end = offset.saturating_add(size);
+        for export in self.exports.lock().iter() {
+            let extent = export.extent();
+            if extent.offset < end && offset < extent.end() {
+                if ends {
+                    export.importers().end_access(access);
+                } else {
+                    export.importers().begin_access(access);
+                }
+            }
+        }
+        Ok(())
     }
 
     /// What is mapped at page `page` of the device.

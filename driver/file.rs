@@ -40,6 +40,7 @@ use crate::{
     abi,
     abstractions::{
         chrdev::FileOperations,
+        dmabuf::Access,
         iov::{
             Destination,
             Source, //
@@ -53,7 +54,11 @@ use crate::{
         wait::WaitQueue, //
     },
     device::Device,
-    layout::PAGE,
+    export::Export,
+    layout::{
+        Extent,
+        PAGE, //
+    },
     log_mappings,
     registry::Registry,
     THIS_MODULE, //
@@ -104,7 +109,24 @@ impl FileOperations for OpenFile {
             abi::MEM_CLEAR => changing(file, || device.clear())?,
             abi::MEM_RESET | abi::RESET => changing(file, || device.reset())?,
             abi::NOTIFY => changing(file, || device.notify())?,
-            abi::CLEAR => clear(device, file, argument)?,
+            abi::CLEAR => {
+                check_writable(file)?;
+                let range = range(argument, 0)?;
+                device.clear_range(range.offset, range.size)?;
+            }
+            abi::SYNC => {
+                let range = range(argument, abi::SYNC_READ | abi::SYNC_WRITE | abi::SYNC_END)?;
+                sync(device, range)?;
+            }
+            abi::EXPORT => {
+                let range = range(argument, 0)?;
+                let extent = Extent {
+                    offset: range.offset,
+                    size: range.size,
+                };
+                let descriptor = Export::new(&self.device, extent, is_writable(file))?;
+                return Ok(descriptor as isize);
+            }
             abi::INFO => write(argument, &device.info())?,
             abi::WINDOW => window(device, argument)?,
             abi::SEEN => {
@@ -211,16 +233,28 @@ impl OpenFile {
     }
 }
 
-/// CLEAR.
-fn clear(device: &Device, file: &File, argument: UserPtr) -> Result {
-    check_writable(file)?;
+/// Reads a range, which may have some of `flags`.
+fn range(argument: UserPtr, flags: u32) -> Result<abi::Range> {
     let range: abi::Range = UserSlice::new(argument, size_of::<abi::Range>())
         .reader()
         .read()?;
-    if range.flags != 0 || range.reserved != 0 {
+    if range.flags & !flags != 0 || range.reserved != 0 {
         return Err(EINVAL);
     }
-    device.clear_range(range.offset, range.size)
+    Ok(range)
+}
+
+/// SYNC.
+fn sync(device: &Device, range: abi::Range) -> Result {
+    let access = Access {
+        read: range.flags & abi::SYNC_READ != 0,
+        write: range.flags & abi::SYNC_WRITE != 0,
+    };
+    if !access.read && !access.write {
+        return Err(EINVAL);
+    }
+    let ends = range.flags & abi::SYNC_END != 0;
+    device.sync(range.offset, range.size, access, ends)
 }
 
 /// WINDOW.

@@ -172,6 +172,11 @@ impl Memory {
         self.cache
     }
 
+    /// Whether it is RAM, and not a range of a device's.
+    pub(crate) fn is_ram(&self) -> bool {
+        self.kind() != Kind::Physical
+    }
+
     /// The physical address, or for DMA memory the device's, if there is a single one.
     pub(crate) fn address(&self) -> Option<u64> {
         match &self.backing {

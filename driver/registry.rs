@@ -5,7 +5,6 @@
 #![deny(unsafe_code)]
 
 use kernel::{
-    error::Error,
     new_mutex,
     prelude::*,
     sync::{
@@ -27,7 +26,8 @@ use crate::{
             Node, //
         },
         debugfs,
-        dma, //
+        dma,
+        errno::edquot, //
     },
     device::Device, //
 };
@@ -211,9 +211,4 @@ impl Drop for Published {
         self.registry.remove(self.minor);
         self.device.remove();
     }
-}
-
-/// The error for going over the limit. 7.2's `kernel` crate does not name it.
-fn edquot() -> Error {
-    Error::from_errno(-(kernel::bindings::EDQUOT as c_int))
 }

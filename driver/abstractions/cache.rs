@@ -88,7 +88,7 @@ impl Uncached {
     /// Not done: each architecture has its own way, and only x86's has been tried.
     #[cfg(not(CONFIG_X86))]
     pub(crate) fn new(_folios: KVVec<Folio>, _cache: Cache) -> Result<Self> {
-        Err(EOPNOTSUPP)
+        Err(super::errno::eopnotsupp())
     }
 
     /// The pages.

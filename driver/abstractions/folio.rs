@@ -99,6 +99,11 @@ impl Folio {
         page
     }
 
+    /// Its page, without another reference.
+    pub(super) fn as_raw(&self) -> *mut bindings::page {
+        self.0.as_ptr()
+    }
+
     /// Its physical address.
     pub(crate) fn address(&self) -> u64 {
         // SAFETY: Set at boot, and never changed.
@@ -161,6 +166,21 @@ impl Drop for Folio {
         // SAFETY: The reference is ours by the type's invariant, and nobody uses it after this.
         unsafe { bindings::__free_pages(self.0.as_ptr(), 0) };
     }
+}
+
+/// The page of a page frame of RAM; `None` if the frame is of something else.
+///
+/// The pointer is to be followed only by who knows that the page is not freed.
+pub(super) fn page_of_frame(frame: u64) -> Option<*mut bindings::page> {
+    // SAFETY: Takes any frame number.
+    if unsafe { bindings::page_is_ram(frame as usize) } == 0 {
+        return None;
+    }
+    // SAFETY: Set at boot, and never changed.
+    let first = unsafe { bindings::vmemmap_base };
+    // This is `pfn_to_page()`, which is a macro in C, of the one memory model of x86-64.
+    let offset = (frame as usize).wrapping_mul(size_of::<bindings::page>());
+    Some(first.wrapping_add(offset) as *mut bindings::page)
 }
 
 /// Pages that can be allocated without driving the system into swapping or killing.

@@ -13,6 +13,8 @@ pub(crate) mod class;
 pub(crate) mod configfs;
 pub(crate) mod debugfs;
 pub(crate) mod dma;
+pub(crate) mod dmabuf;
+pub(crate) mod errno;
 pub(crate) mod folio;
 pub(crate) mod iomem;
 pub(crate) mod iov;

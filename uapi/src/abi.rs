@@ -45,6 +45,22 @@ pub const NOTIFY: u32 = ioctl::<()>(NONE, 4);
 /// Argument: `u64`, out.
 pub const SEEN: u32 = ioctl::<u64>(OUT, 5);
 
+/// Begin or end an access by the processor to a range that devices use too, as the `SYNC_*` flags
+/// say. Argument: [`Range`], in.
+pub const SYNC: u32 = ioctl::<Range>(IN, 6);
+
+/// Export a page-aligned range of one window as a dma-buf; the result of the call is its file
+/// descriptor, closed on exec, and as writable as this open file and the window are.
+/// Argument: [`Range`], in, with no flags.
+pub const EXPORT: u32 = ioctl::<Range>(IN, 7);
+
+/// [`SYNC`]: the processor reads. At least one of this and [`SYNC_WRITE`] must be given.
+pub const SYNC_READ: u32 = 1;
+/// [`SYNC`]: the processor writes.
+pub const SYNC_WRITE: u32 = 2;
+/// [`SYNC`]: the access ends. Without it, it begins.
+pub const SYNC_END: u32 = 4;
+
 /// What [`MEM_RESET`] and [`RESET`] put at the start of the first window.
 pub const RESET_TEXT: &[u8] = b"hello, user!\0";
 
@@ -129,7 +145,7 @@ pub struct Range {
     pub offset: u64,
     /// Bytes; zero is `EINVAL`.
     pub size: u64,
-    /// Zero.
+    /// For [`SYNC`], `SYNC_*` bits; else zero.
     pub flags: u32,
     /// Zero.
     pub reserved: u32,

@@ -33,6 +33,11 @@
 #define CHRMEM_ACCESS_READ	1
 #define CHRMEM_ACCESS_WRITE	2
 
+/* chrmem_range.flags of CHRMEM_IOC_SYNC, bits */
+#define CHRMEM_SYNC_READ	1 /* the processor reads ... */
+#define CHRMEM_SYNC_WRITE	2 /* ... or writes: at least one of them */
+#define CHRMEM_SYNC_END		4 /* the access ends; else it begins */
+
 /* chrmem_window.address: not one address, or not for this caller to know */
 #define CHRMEM_ADDRESS_UNKNOWN	(~(__u64)0)
 
@@ -82,7 +87,7 @@ struct chrmem_window {
  * struct chrmem_range - a range of a device's offsets
  * @offset: first byte
  * @size: bytes; zero is EINVAL
- * @flags: zero
+ * @flags: for CHRMEM_IOC_SYNC, CHRMEM_SYNC_* bits; else zero
  * @reserved: zero
  */
 struct chrmem_range {
@@ -103,5 +108,8 @@ struct chrmem_range {
 #define CHRMEM_IOC_RESET	_IO(CHRMEM_IOC_MAGIC, 3)
 #define CHRMEM_IOC_NOTIFY	_IO(CHRMEM_IOC_MAGIC, 4)
 #define CHRMEM_IOC_SEEN		_IOR(CHRMEM_IOC_MAGIC, 5, __u64)
+#define CHRMEM_IOC_SYNC		_IOW(CHRMEM_IOC_MAGIC, 6, struct chrmem_range)
+/* The result is the file descriptor of a dma-buf. */
+#define CHRMEM_IOC_EXPORT	_IOW(CHRMEM_IOC_MAGIC, 7, struct chrmem_range)
 
 #endif /* _UAPI_LINUX_CHRMEM_H */

@@ -1,0 +1,342 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Buffers that other drivers can use, handed over as file descriptors.
+//!
+//! C headers: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h),
+//! [`include/linux/scatterlist.h`](srctree/include/linux/scatterlist.h)
+
+use core::marker::PhantomData;
+use kernel::{
+    bindings,
+    error::{
+        from_err_ptr,
+        from_result,
+        to_result, //
+    },
+    mm::virt::VmaNew,
+    new_mutex,
+    page::PAGE_SIZE,
+    prelude::*,
+    sync::{
+        Arc,
+        Mutex, //
+    }, //
+};
+
+use super::{
+    errno::eopnotsupp,
+    folio::page_of_frame,
+    vma::{
+        self,
+        Page,
+        Setup,
+        VmOperations, //
+    }, //
+};
+
+/// Memory that can be exported. Its [`VmOperations::page`] counts pages from the buffer's start.
+pub(crate) trait Exporter: VmOperations {
+    /// The module, which must stay while there are buffers.
+    const MODULE: &'static ThisModule;
+
+    /// Bytes, a whole number of pages and not zero.
+    fn size(&self) -> usize;
+
+    /// The importers that have it mapped.
+    fn importers(&self) -> &Importers;
+
+    /// Says how a new mapping by a process is to be set up, or refuses it.
+    fn mmap(&self, vma: &VmaNew) -> Result<Setup>;
+
+    /// The buffer is gone; `this` is the last reference that it had.
+    fn release(this: Arc<Self>);
+}
+
+/// Which way bytes go in an access by the processor, as flags.
+#[derive(Clone, Copy)]
+pub(crate) struct Access {
+    /// The processor reads.
+    pub(crate) read: bool,
+    /// The processor writes.
+    pub(crate) write: bool,
+}
+
+/// The devices that a buffer is mapped for.
+#[pin_data]
+pub(crate) struct Importers {
+    #[pin]
+    mapped: Mutex<KVec<Mapped>>,
+}
+
+/// A buffer's pages, mapped for one device.
+struct Mapped {
+    device: *mut bindings::device,
+    table: *mut bindings::sg_table,
+}
+
+// SAFETY: The pointers are only followed while the importer keeps device and table.
+unsafe impl Send for Mapped {}
+
+impl Importers {
+    /// None.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            mapped <- new_mutex!(KVec::new(), "Importers::mapped"),
+        })
+    }
+
+    /// Brings the processor's view and the devices' together before an access by the processor.
+    pub(crate) fn begin_access(&self, access: Access) {
+        // What devices wrote must be seen if the processor is to read it.
+        self.each(access, bindings::__dma_sync_sg_for_cpu);
+    }
+
+    /// Brings the processor's view and the devices' together after an access by the processor.
+    pub(crate) fn end_access(&self, access: Access) {
+        self.each(access, bindings::__dma_sync_sg_for_device);
+    }
+
+    fn each(
+        &self,
+        access: Access,
+        sync: unsafe extern "C" fn(
+            *mut bindings::device,
+            *mut bindings::scatterlist,
+            c_int,
+            bindings::dma_data_direction,
+        ),
+    ) {
+        let direction = match (access.read, access.write) {
+            (true, true) => bindings::dma_data_direction_DMA_BIDIRECTIONAL,
+            (true, false) => bindings::dma_data_direction_DMA_FROM_DEVICE,
+            (false, true) => bindings::dma_data_direction_DMA_TO_DEVICE,
+            (false, false) => return,
+        };
+        for mapped in self.mapped.lock().iter() {
+            // SAFETY: Tables are taken out of the list before they are unmapped, which waits for
+            // the lock.
+            unsafe {
+                let table = &*mapped.table;
+                sync(
+                    mapped.device,
+                    table.sgl,
+                    table.orig_nents as c_int,
+                    direction,
+                );
+            }
+        }
+    }
+}
+
+/// Exports `exporter` as a new file descriptor of this process, closed on exec.
+pub(crate) fn export<T: Exporter>(exporter: Arc<T>, writable: bool) -> Result<c_int> {
+    let size = exporter.size();
+    let private = Arc::into_raw(exporter);
+    let info = bindings::dma_buf_export_info {
+        exp_name: c"chrmem".as_char_ptr(),
+        owner: T::MODULE.as_ptr(),
+        ops: &Table::<T>::OPERATIONS,
+        size,
+        flags: if writable {
+            bindings::O_RDWR
+        } else {
+            bindings::O_RDONLY
+        } as c_int,
+        resv: core::ptr::null_mut(),
+        priv_: private.cast_mut().cast(),
+    };
+    // SAFETY: `info` is filled in; the operations live for ever.
+    let buffer = from_err_ptr(unsafe { bindings::dma_buf_export(&info) }).inspect_err(|_| {
+        // SAFETY: There is no buffer that could have taken the reference.
+        T::release(unsafe { Arc::from_raw(private) });
+    })?;
+    // SAFETY: The buffer is valid; if there is a descriptor, it takes over its reference.
+    let descriptor = unsafe { bindings::dma_buf_fd(buffer, bindings::O_CLOEXEC as c_int) };
+    if descriptor < 0 {
+        // SAFETY: The reference is still ours. The last one calls `release`.
+        unsafe { bindings::dma_buf_put(buffer) };
+    }
+    to_result(descriptor)?;
+    Ok(descriptor)
+}
+
+struct Table<T>(PhantomData<T>);
+
+impl<T: Exporter> Table<T> {
+    const OPERATIONS: bindings::dma_buf_ops = bindings::dma_buf_ops {
+        map_dma_buf: Some(map_dma_buf::<T>),
+        unmap_dma_buf: Some(unmap_dma_buf::<T>),
+        release: Some(release::<T>),
+        begin_cpu_access: Some(begin_cpu_access::<T>),
+        end_cpu_access: Some(end_cpu_access::<T>),
+        mmap: Some(mmap::<T>),
+        ..pin_init::zeroed()
+    };
+}
+
+/// What a buffer was exported from.
+///
+/// # Safety
+///
+/// `buffer` must be valid, from [`export`] of the same `T`, and not yet released, for `'a`.
+unsafe fn private<'a, T: Exporter>(buffer: *mut bindings::dma_buf) -> &'a T {
+    // SAFETY: `export` stored an `Arc` there, which `release` takes back.
+    unsafe { &*(*buffer).priv_.cast::<T>() }
+}
+
+/// The `struct page`s of all of an exporter's pages.
+fn pages<T: Exporter>(this: &T) -> Result<KVVec<*mut bindings::page>> {
+    let count = this.size() / PAGE_SIZE;
+    let mut pages = KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?;
+    for page in 0..count {
+        let page = match this.page(page as u64).ok_or(EFAULT)? {
+            Page::Folio(folio) => folio.as_raw(),
+            Page::Frame(frame) => page_of_frame(frame).ok_or_else(eopnotsupp)?,
+        };
+        pages.push(page, GFP_KERNEL)?;
+    }
+    Ok(pages)
+}
+
+/// # Safety
+///
+/// Called by the dma-buf core only, for an attachment to a buffer of `T`.
+unsafe extern "C" fn map_dma_buf<T: Exporter>(
+    attachment: *mut bindings::dma_buf_attachment,
+    direction: bindings::dma_data_direction,
+) -> *mut bindings::sg_table {
+    let map = || -> Result<*mut bindings::sg_table> {
+        // SAFETY: The attachment is valid for the call, and keeps the buffer.
+        let (this, device) = unsafe { (private::<T>((*attachment).dmabuf), (*attachment).dev) };
+        let mut pages = pages(this)?;
+        let mut table = KBox::new(bindings::sg_table::default(), GFP_KERNEL)?;
+        // SAFETY: The table can be written, and the pages are an array of so many.
+        to_result(unsafe {
+            bindings::sg_alloc_table_from_pages_segment(
+                &mut *table,
+                pages.as_mut_ptr(),
+                c_uint::try_from(pages.len())?,
+                0,
+                this.size(),
+                c_uint::MAX,
+                bindings::GFP_KERNEL,
+            )
+        })?;
+        let mut mapped = this.importers().mapped.lock();
+        let mut map = || {
+            mapped.reserve(1, GFP_KERNEL)?;
+            // SAFETY: The device is the importer's, and the table is initialized.
+            to_result(unsafe { bindings::dma_map_sgtable(device, &mut *table, direction, 0) })
+        };
+        if let Err(error) = map() {
+            // SAFETY: The table is initialized, not mapped, and nobody else has it.
+            unsafe { bindings::sg_free_table(&mut *table) };
+            return Err(error);
+        }
+        let table = KBox::into_raw(table);
+        // Cannot fail: there is room.
+        let _ = mapped.push(Mapped { device, table }, GFP_KERNEL);
+        Ok(table)
+    };
+    map().unwrap_or_else(|error| error.to_ptr())
+}
+
+/// # Safety
+///
+/// Called by the dma-buf core only, for what [`map_dma_buf`] gave for the same attachment.
+unsafe extern "C" fn unmap_dma_buf<T: Exporter>(
+    attachment: *mut bindings::dma_buf_attachment,
+    table: *mut bindings::sg_table,
+    direction: bindings::dma_data_direction,
+) {
+    // SAFETY: The attachment is valid for the call, and keeps the buffer.
+    let (this, device) = unsafe { (private::<T>((*attachment).dmabuf), (*attachment).dev) };
+    let mut mapped = this.importers().mapped.lock();
+    let found = mapped
+        .iter()
+        .zip(0..mapped.len())
+        .find(|(mapped, _)| mapped.table == table)
+        .map(|(_, index)| index);
+    if let Some(index) = found {
+        // Cannot fail: the index is of an element.
+        let _ = mapped.remove(index);
+    }
+    drop(mapped);
+    // SAFETY: `map_dma_buf` made the table for this device, and nobody uses it any more.
+    unsafe {
+        bindings::dma_unmap_sg_attrs(
+            device,
+            (*table).sgl,
+            (*table).orig_nents as c_int,
+            direction,
+            0,
+        );
+        bindings::sg_free_table(table);
+        drop(KBox::from_raw(table));
+    }
+}
+
+/// # Safety
+///
+/// Called by the dma-buf core only, when nobody uses a buffer of `T` any more.
+unsafe extern "C" fn release<T: Exporter>(buffer: *mut bindings::dma_buf) {
+    // SAFETY: `export` stored the reference, and this is the last use of the buffer.
+    T::release(unsafe { Arc::from_raw((*buffer).priv_.cast::<T>()) });
+}
+
+/// # Safety
+///
+/// Called by the dma-buf core only, for a buffer of `T`.
+unsafe extern "C" fn begin_cpu_access<T: Exporter>(
+    buffer: *mut bindings::dma_buf,
+    direction: bindings::dma_data_direction,
+) -> c_int {
+    // SAFETY: The caller keeps the buffer.
+    let this: &T = unsafe { private(buffer) };
+    this.importers().begin_access(Access::of(direction));
+    0
+}
+
+/// # Safety
+///
+/// Called by the dma-buf core only, for a buffer of `T`.
+unsafe extern "C" fn end_cpu_access<T: Exporter>(
+    buffer: *mut bindings::dma_buf,
+    direction: bindings::dma_data_direction,
+) -> c_int {
+    // SAFETY: The caller keeps the buffer.
+    let this: &T = unsafe { private(buffer) };
+    this.importers().end_access(Access::of(direction));
+    0
+}
+
+impl Access {
+    /// What the dma-buf core means: it names directions from the device's side.
+    fn of(direction: bindings::dma_data_direction) -> Self {
+        Self {
+            read: direction != bindings::dma_data_direction_DMA_TO_DEVICE,
+            write: direction != bindings::dma_data_direction_DMA_FROM_DEVICE,
+        }
+    }
+}
+
+/// # Safety
+///
+/// Called by the dma-buf core only, for a buffer of `T` and a VMA that is being set up and lies
+/// inside it.
+unsafe extern "C" fn mmap<T: Exporter>(
+    buffer: *mut bindings::dma_buf,
+    vma: *mut bindings::vm_area_struct,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: The VMA's file keeps the buffer.
+        let this: &T = unsafe { private(buffer) };
+        // SAFETY: The VMA is being set up for the time of this call.
+        let vma = unsafe { VmaNew::from_raw(vma) };
+        let setup = this.mmap(vma)?;
+        // SAFETY: The file keeps the buffer, which keeps `this` until the file is released; the
+        // mapping cannot fail any more.
+        unsafe { vma::install(this, vma, &setup) };
+        Ok(0)
+    })
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Errors that the `kernel` crate of 7.2 has no names for.
+
+use kernel::{
+    bindings,
+    error::Error,
+    prelude::*, //
+};
+
+/// Over a quota.
+pub(crate) fn edquot() -> Error {
+    Error::from_errno(-(bindings::EDQUOT as c_int))
+}
+
+/// Not possible with this kind of thing.
+pub(crate) fn eopnotsupp() -> Error {
+    Error::from_errno(-(bindings::EOPNOTSUPP as c_int))
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A range of a device as a dma-buf.
+
+#![deny(unsafe_code)]
+
+use kernel::{
+    mm::virt::{
+        VmaNew,
+        VmaRef, //
+    },
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    abstractions::{
+        dmabuf::{
+            self,
+            Exporter,
+            Importers, //
+        },
+        errno::eopnotsupp,
+        vma::{
+            self,
+            Page,
+            Setup,
+            VmOperations, //
+        },
+    },
+    device::Device,
+    layout::{
+        Extent,
+        PAGE, //
+    },
+    window::Window,
+    THIS_MODULE, //
+};
+
+/// An exported range. It keeps the device's memory, whatever becomes of device and file.
+#[pin_data]
+pub(crate) struct Export {
+    device: Arc<Device>,
+    /// Where in the device: whole pages of one window.
+    extent: Extent,
+    #[pin]
+    importers: Importers,
+}
+
+impl Export {
+    /// Exports a range; gives the descriptor.
+    pub(crate) fn new(device: &Arc<Device>, extent: Extent, writable: bool) -> Result<c_int> {
+        if extent.offset % PAGE != 0 || extent.size % PAGE != 0 {
+            return Err(EINVAL);
+        }
+        let window = device.mapping(extent.offset / PAGE, extent.size / PAGE)?;
+        if !window.memory.is_ram() {
+            return Err(eopnotsupp());
+        }
+        let writable = writable && window.is_writable();
+        let export = Arc::pin_init(
+            pin_init!(Self {
+                device: device.clone(),
+                extent,
+                importers <- Importers::new(),
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        device.exported(export.clone())?;
+        dmabuf::export(export, writable)
+    }
+
+    /// Where in the device it lies.
+    pub(crate) fn extent(&self) -> Extent {
+        self.extent
+    }
+
+    /// The window it lies in.
+    fn window(&self) -> Result<&Window> {
+        self.device
+            .mapping(self.extent.offset / PAGE, self.extent.size / PAGE)
+    }
+}
+
+impl Exporter for Export {
+    const MODULE: &'static ThisModule = &THIS_MODULE;
+
+    fn size(&self) -> usize {
+        self.extent.size as usize
+    }
+
+    fn importers(&self) -> &Importers {
+        &self.importers
+    }
+
+    fn mmap(&self, vma: &VmaNew) -> Result<Setup> {
+        let window = self.window()?;
+        if !vma::is_shared(vma) && !window.allows_private() {
+            return Err(EINVAL);
+        }
+        vma.try_clear_mayexec().map_err(|_| EACCES)?;
+        Ok(window.setup())
+    }
+
+    fn release(this: Arc<Self>) {
+        this.device.unexported(&this);
+    }
+}
+
+impl VmOperations for Export {
+    fn opened(&self, _vma: &VmaRef) {
+        self.device.mappings.opened();
+    }
+
+    fn closed(&self, _vma: &VmaRef) {
+        self.device.mappings.closed();
+    }
+
+    fn page(&self, page: u64) -> Option<Page<'_>> {
+        if page >= self.extent.size / PAGE {
+            return None;
+        }
+        self.device
+            .page(page.checked_add(self.extent.offset / PAGE)?)
+    }
+}
