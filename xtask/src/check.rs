@@ -94,8 +94,12 @@ fn documentation() -> Result<()> {
 
 /// Builds the driver from nothing, so that every warning shows.
 fn driver_build(lab: &Lab) -> Result<()> {
-    let output = tempfile::tempdir_in(workspace::target()?)?;
-    let log = driver::make(lab, output.path())?;
+    let target = workspace::target()?;
+    let (output, log) = (
+        tempfile::tempdir_in(&target)?,
+        target.join("check-driver.log"),
+    );
+    driver::make(lab, output.path(), &log)?;
     let text = fs::read_to_string(&log)?;
     let warnings: Vec<_> = text
         .lines()

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{anyhow, ensure, Context, Result};
 use fs_err as fs;
 
-use crate::cache::{self, Lock};
+use crate::cache::Lock;
 use crate::progress::{logged, Step};
 use crate::root::Bind;
 use crate::setup::Lab;
@@ -24,7 +24,7 @@ pub(crate) fn build(lab: &Lab) -> Result<PathBuf> {
         .join("driver")
         .join(&lab.kernel.release);
     fs::create_dir_all(&output)?;
-    let _alone = Lock::exclusive(&output.with_extension("lock"), "building the driver")?;
+    let _alone = Lock::exclusive(&output.join("lock"), "building the driver")?;
     let stamp = output.join("built-from");
     let source = fingerprint(lab)?;
     let module = output.join("chrmem.ko");
@@ -33,21 +33,20 @@ pub(crate) fn build(lab: &Lab) -> Result<PathBuf> {
         return Ok(module);
     }
     let step = Step::new("building the driver", None);
-    make(lab, &output)?;
+    make(lab, &output, &output.join("log"))?;
     fs::write(stamp, source)?;
     step.done();
     Ok(module)
 }
 
-/// Builds into `output`, with the compiler's extra warnings; gives the log.
-pub(crate) fn make(lab: &Lab, output: &Path) -> Result<PathBuf> {
+/// Builds into `output`, with the compiler's extra warnings; what make prints goes to `log`.
+pub(crate) fn make(lab: &Lab, output: &Path, log: &Path) -> Result<()> {
     let checkout = workspace::dir();
     ensure!(
         checkout.join("driver/Makefile").exists(),
         "{} has no driver/Makefile",
         checkout.display()
     );
-    let log = cache::logs()?.join("driver.log");
     let binds = [
         Bind::read_only(&checkout, CHECKOUT),
         Bind::writable(output, OUTPUT),
@@ -61,10 +60,9 @@ pub(crate) fn make(lab: &Lab, output: &Path) -> Result<PathBuf> {
         format!("CC={}", recipe::CC),
         "W=1".into(),
     ];
-    logged(&lab.root.command(&binds, argv), &log, |_| {})
+    logged(&lab.root.command(&binds, argv), log, |_| {})
         .map_err(|error| anyhow!(format!("{error:#}").replace(&format!("{CHECKOUT}/"), "")))
-        .context("the driver does not build")?;
-    Ok(log)
+        .context("the driver does not build")
 }
 
 /// A digest of all that the module is made from.

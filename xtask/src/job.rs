@@ -45,7 +45,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// An error if anything but the command went wrong.
+    /// An error if anything but the command went wrong; only then is the kernel's log worth keeping.
     pub(crate) fn verdict(&self) -> Result<()> {
         let Some(first) = self.faults.first() else {
             return Ok(());

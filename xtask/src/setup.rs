@@ -154,8 +154,8 @@ impl Home {
         self.dir.join(format!("{}.stamp", stage.name))
     }
 
-    fn log(&self, stage: &str) -> Result<PathBuf> {
-        Ok(cache::logs()?.join(format!("{stage}.log")))
+    fn log(&self, stage: &str) -> PathBuf {
+        self.dir.join(format!("{stage}.log"))
     }
 
     /// The kernel that was taken.
@@ -192,7 +192,7 @@ impl Home {
             argv.extend(security.map(|mirror| format!("deb {mirror} {suite}-security main")));
         }
         let step = Step::new("installing Debian for the lab", Some(0));
-        logged(&root::isolated(argv), &self.log("debian")?, |line| {
+        logged(&root::isolated(argv), &self.log("debian"), |line| {
             apt_progress(&step, line)
         })?;
         fs::rename(new, self.root.dir())?;
@@ -204,7 +204,7 @@ impl Home {
     fn packages(&self) -> Result<()> {
         let step = Step::new("looking for the newest kernel", None);
         let available = self.root.script(recipe::AVAILABLE, &[recipe::SUITE]);
-        logged(&available, &self.log("available")?, |_| {})?;
+        logged(&available, &self.log("available"), |_| {})?;
         let kernel = kernel::newest(&self.root.command(&[], ["apt-cache", "dumpavail"]).read()?)?;
         step.done();
         let step = Step::new(format!("installing Linux {}", kernel.version), Some(0));
@@ -212,7 +212,7 @@ impl Home {
             .map(Into::into)
             .into();
         argv.extend(kernel.packages());
-        logged(&self.root.changing(argv), &self.log("kernel")?, |line| {
+        logged(&self.root.changing(argv), &self.log("kernel"), |line| {
             apt_progress(&step, line)
         })?;
         // Their packages are installed: what is left is 200 MB that nobody reads.
@@ -236,7 +236,7 @@ impl Home {
             recipe::SOURCE,
             &[&kernel.release, &kernel.series(), recipe::CC],
         );
-        logged(&script, &self.log("source")?, |_| {})?;
+        logged(&script, &self.log("source"), |_| {})?;
         step.done();
         Ok(())
     }
@@ -244,13 +244,17 @@ impl Home {
     /// What a module's build needs of the kernel tree.
     fn prepare(&self) -> Result<()> {
         let kernel = self.kernel()?;
-        // So many lines a build printed when this was written.
-        let step = Step::new("building what modules need of the kernel tree", Some(240));
+        // So many files a build made when this was written.
+        let step = Step::new("building what modules need of the kernel tree", Some(204));
         let script = self.root.script(
             recipe::PREPARE,
             &[&kernel.release, kernel.localversion(), recipe::CC],
         );
-        logged(&script, &self.log("prepare")?, |_| step.advance())?;
+        logged(&script, &self.log("prepare"), |line| {
+            if line.starts_with("  ") {
+                step.advance();
+            }
+        })?;
         step.done();
         Ok(())
     }
