@@ -18,6 +18,7 @@ mod device;
 mod export;
 mod file;
 mod layout;
+mod list;
 mod memory;
 mod number;
 mod registry;

@@ -9,6 +9,7 @@
 //! Lock order: [`DeviceFolder::state`] before [`WindowFolder::settings`].
 
 #![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
 
 use core::fmt::Write;
 use kernel::{
@@ -28,6 +29,7 @@ use crate::{
         cache::Cache,
         configfs::{
             Directory,
+            Named,
             Nothing, //
         },
         dma, //
@@ -37,6 +39,7 @@ use crate::{
         self,
         Extent, //
     },
+    list,
     memory::{
         Kind,
         Memory,
@@ -122,7 +125,7 @@ impl Directory for DeviceFolder {
     type Child = Nothing;
     type Default = WindowsFolder;
 
-    fn default(this: &Arc<Self>) -> Result<Option<(&'static CStr, Arc<WindowsFolder>)>> {
+    fn default(this: &Arc<Self>) -> Result<Option<Named<WindowsFolder>>> {
         let device = this.clone();
         let folder = Arc::new(WindowsFolder { device }, GFP_KERNEL_ACCOUNT)?;
         Ok(Some((c"windows", folder)))
@@ -225,12 +228,7 @@ impl Directory for WindowsFolder {
     fn remove(&self, child: &Arc<WindowFolder>) {
         // A live device keeps the window until it is destroyed.
         let mut state = self.device.state.lock();
-        let mut windows = state.windows.iter().zip(0..state.windows.len());
-        let found = windows.find(|(window, _)| Arc::ptr_eq(window, child));
-        if let Some((_, index)) = found {
-            // Cannot fail: the index is of an element.
-            let _ = state.windows.remove(index);
-        }
+        list::take(&mut state.windows, |window| Arc::ptr_eq(window, child));
     }
 }
 

@@ -7,6 +7,7 @@
 //! into a mapping of that device cannot deadlock.
 
 #![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
 
 use kernel::{
     bindings::{
@@ -56,6 +57,7 @@ use crate::{
         Place,
         RangeError, //
     },
+    list,
     stats::{
         Mappings,
         RateLimit, //
@@ -261,15 +263,8 @@ impl Device {
 
     /// Notes that a part of it is no longer exported.
     pub(crate) fn unexported(&self, export: &Arc<Export>) {
-        let mut exports = self.exports.lock();
-        let found = exports
-            .iter()
-            .zip(0..exports.len())
-            .find(|(other, _)| Arc::ptr_eq(other, export))
-            .map(|(_, index)| index);
-        let removed = found.map(|index| exports.remove(index));
-        // The export has a reference to this device.
-        drop(exports);
+        let removed = list::take(&mut self.exports.lock(), |other| Arc::ptr_eq(other, export));
+        // After the lock, which is in what the export has a reference to.
         drop(removed);
     }
 

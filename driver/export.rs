@@ -3,6 +3,7 @@
 //! A range of a device as a dma-buf.
 
 #![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
 
 use kernel::{
     mm::virt::{
@@ -49,7 +50,7 @@ pub(crate) struct Export {
 
 impl Export {
     /// Exports a range; gives the descriptor.
-    pub(crate) fn new(device: &Arc<Device>, extent: Extent, writable: bool) -> Result<c_int> {
+    pub(crate) fn open(device: &Arc<Device>, extent: Extent, writable: bool) -> Result<c_int> {
         if extent.offset % PAGE != 0 || extent.size % PAGE != 0 {
             return Err(EINVAL);
         }

@@ -3,6 +3,7 @@
 //! An open file of a device, and its mappings.
 
 #![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
 
 use core::fmt::Write as _;
 use kernel::{
@@ -124,7 +125,7 @@ impl FileOperations for OpenFile {
                     offset: range.offset,
                     size: range.size,
                 };
-                let descriptor = Export::new(&self.device, extent, is_writable(file))?;
+                let descriptor = Export::open(&self.device, extent, is_writable(file))?;
                 return Ok(descriptor as isize);
             }
             abi::INFO => write(argument, &device.info())?,

@@ -7,6 +7,7 @@
 //! not empty, sorted, apart from each other and within [`END_MAX`].
 
 #![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
 
 /// Bytes of a page; a power of two.
 pub(crate) const PAGE: u64 = 4096;

@@ -3,6 +3,7 @@
 //! The memory behind a window.
 
 #![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
 
 use kernel::{
     fmt,

@@ -5,6 +5,7 @@
 //! Pure, on `core` alone, so that it is also compiled and tested on the host.
 
 #![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
 
 /// Reads a decimal number, or a hexadecimal one after `0x`, with an optional suffix `K`, `M`, `G`
 /// or `T` that stands for a power of 1024; `None` if it is anything else or beyond 64 bits.

@@ -3,6 +3,7 @@
 //! What devices there are, how they are seen from outside, and how much memory they may have.
 
 #![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
 
 use kernel::{
     new_mutex,
@@ -108,12 +109,8 @@ impl Registry {
     /// Takes the lowest free minor number for `device`.
     fn insert(&self, device: Arc<Device>) -> Result<u32> {
         let mut devices = self.devices.lock();
-        let free = devices
-            .iter()
-            .zip(0..devices.len())
-            .find(|(slot, _)| slot.is_none());
-        let minor = match free {
-            Some((_, minor)) => minor,
+        let minor = match devices.iter().position(Option::is_none) {
+            Some(minor) => minor,
             None => {
                 let minor = devices.len();
                 if minor >= MAX_DEVICES as usize {

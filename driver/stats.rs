@@ -3,6 +3,7 @@
 //! What is counted and logged of a device's mappings.
 
 #![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
 
 use kernel::{
     fmt,

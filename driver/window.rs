@@ -3,6 +3,7 @@
 //! A range of a device's offsets with memory behind it.
 
 #![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
 
 use kernel::{
     fmt,

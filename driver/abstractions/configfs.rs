@@ -22,6 +22,7 @@ use kernel::{
     page::PAGE_SIZE,
     prelude::*,
     static_lock_class,
+    str::as_char_ptr_in_const_context,
     sync::Arc,
     types::Opaque, //
 };
@@ -41,7 +42,7 @@ pub(crate) trait Directory: Send + Sync + Sized + 'static {
     type Default: Directory;
 
     /// The folder that comes with it, and its name.
-    fn default(_this: &Arc<Self>) -> Result<Option<(&'static CStr, Arc<Self::Default>)>> {
+    fn default(_this: &Arc<Self>) -> Result<Option<Named<Self::Default>>> {
         Ok(None)
     }
 
@@ -63,6 +64,9 @@ pub(crate) trait Directory: Send + Sync + Sized + 'static {
     /// A folder that [`Self::make`] made is being removed.
     fn remove(&self, _child: &Arc<Self::Child>) {}
 }
+
+/// A folder's name, and what it is.
+pub(crate) type Named<T> = (&'static CStr, Arc<T>);
 
 /// Files that a folder can have.
 const ATTRIBUTES_MAX: usize = 10;
@@ -276,7 +280,7 @@ struct Attribute<T, const INDEX: usize>(PhantomData<T>);
 impl<T: Directory, const INDEX: usize> Attribute<T, INDEX> {
     const ATTRIBUTE: &'static bindings::configfs_attribute = &bindings::configfs_attribute {
         ca_name: if INDEX < T::ATTRIBUTES.len() {
-            T::ATTRIBUTES[INDEX].as_ptr().cast()
+            as_char_ptr_in_const_context(T::ATTRIBUTES[INDEX])
         } else {
             core::ptr::null()
         },

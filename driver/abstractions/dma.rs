@@ -146,7 +146,7 @@ impl Coherent {
                 size,
                 &mut bus,
                 bindings::GFP_KERNEL | bindings::__GFP_NOWARN,
-                bindings::DMA_ATTR_NO_WARN as _,
+                bindings::DMA_ATTR_NO_WARN as c_ulong,
             )
         };
         // INVARIANT: What is not null is an allocation of `size` bytes.

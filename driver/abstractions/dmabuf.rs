@@ -23,6 +23,8 @@ use kernel::{
     }, //
 };
 
+use crate::list;
+
 use super::{
     errno::eopnotsupp,
     folio::page_of_frame,
@@ -251,17 +253,9 @@ unsafe extern "C" fn unmap_dma_buf<T: Exporter>(
 ) {
     // SAFETY: The attachment is valid for the call, and keeps the buffer.
     let (this, device) = unsafe { (private::<T>((*attachment).dmabuf), (*attachment).dev) };
-    let mut mapped = this.importers().mapped.lock();
-    let found = mapped
-        .iter()
-        .zip(0..mapped.len())
-        .find(|(mapped, _)| mapped.table == table)
-        .map(|(_, index)| index);
-    if let Some(index) = found {
-        // Cannot fail: the index is of an element.
-        let _ = mapped.remove(index);
-    }
-    drop(mapped);
+    list::take(&mut this.importers().mapped.lock(), |mapped| {
+        mapped.table == table
+    });
     // SAFETY: `map_dma_buf` made the table for this device, and nobody uses it any more.
     unsafe {
         bindings::dma_unmap_sg_attrs(

@@ -39,6 +39,9 @@ const GFP: bindings::gfp_t = bindings::GFP_KERNEL
     | bindings::__GFP_NOWARN
     | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT;
 
+/// Bytes of a `struct page`.
+const STRUCT_PAGE: usize = size_of::<bindings::page>();
+
 /// One zeroed page of ordinary memory that user space may map while the kernel reads and writes it.
 ///
 /// # Invariants
@@ -108,7 +111,7 @@ impl Folio {
     pub(crate) fn address(&self) -> u64 {
         // SAFETY: Set at boot, and never changed.
         let first = unsafe { bindings::vmemmap_base };
-        let index = (self.0.as_ptr() as usize).wrapping_sub(first) / size_of::<bindings::page>();
+        let index = (self.0.as_ptr() as usize).wrapping_sub(first) / STRUCT_PAGE;
         // This is `page_to_phys()`, which is inline in C, of the one memory model of x86-64.
         (index as u64).wrapping_mul(PAGE_SIZE as u64)
     }
@@ -179,7 +182,7 @@ pub(super) fn page_of_frame(frame: u64) -> Option<*mut bindings::page> {
     // SAFETY: Set at boot, and never changed.
     let first = unsafe { bindings::vmemmap_base };
     // This is `pfn_to_page()`, which is a macro in C, of the one memory model of x86-64.
-    let offset = (frame as usize).wrapping_mul(size_of::<bindings::page>());
+    let offset = (frame as usize).wrapping_mul(STRUCT_PAGE);
     Some(first.wrapping_add(offset) as *mut bindings::page)
 }
 

@@ -59,7 +59,7 @@ impl IoMemory {
     /// Claims and maps `size` bytes, whole pages, from the physical address `start`.
     pub(crate) fn new(start: u64, size: usize, cache: Cache) -> Result<Self, Refusal> {
         // SAFETY: Set at boot, and never changed.
-        let width = unsafe { (*&raw const bindings::iomem_resource).end };
+        let width = unsafe { bindings::iomem_resource.end };
         match start.checked_add(size as u64) {
             Some(end) if size != 0 && end.wrapping_sub(1) <= width => (),
             _ => return Err(Refusal::BeyondAddressWidth),
@@ -69,8 +69,8 @@ impl IoMemory {
             bindings::region_intersects(
                 start,
                 size,
-                bindings::IORESOURCE_SYSTEM_RAM as _,
-                bindings::IORES_DESC_NONE as _,
+                bindings::IORESOURCE_SYSTEM_RAM as c_ulong,
+                bindings::IORES_DESC_NONE as c_ulong,
             )
         };
         if intersection != bindings::REGION_DISJOINT as c_int {

@@ -5,6 +5,8 @@
 //! Every unsafe line of the driver is here, and nothing here knows what the driver is for: each
 //! file could be submitted to the kernel.
 
+#![deny(clippy::arithmetic_side_effects)]
+
 pub(crate) mod bytes;
 pub(crate) mod cache;
 pub(crate) mod capability;
