@@ -63,8 +63,8 @@ fn rust_constants() -> BTreeMap<&'static str, Value> {
         ($($name:ident)*) => { BTreeMap::from([$((stringify!($name), Value::from(abi::$name))),*]) };
     }
     constants! {
-        VERSION REGION_NAME MAGIC MEM_CLEAR MEM_RESET INFO WINDOW CLEAR RESET NOTIFY SEEN RESET_TEXT
-        FILL NAME_SIZE MEMORY_PAGES MEMORY_CONTIGUOUS MEMORY_DMA MEMORY_PHYSICAL CACHE_CACHED
+        VERSION REGION_NAME MAGIC MEM_CLEAR MEM_RESET INFO WINDOW CLEAR RESET NOTIFY SEEN SYNC
+        EXPORT SYNC_READ SYNC_WRITE SYNC_END RESET_TEXT FILL NAME_SIZE MEMORY_PAGES MEMORY_CONTIGUOUS MEMORY_DMA MEMORY_PHYSICAL CACHE_CACHED
         CACHE_WRITECOMBINE CACHE_NONCACHED ACCESS_READ ACCESS_WRITE ADDRESS_UNKNOWN
     }
 }
@@ -100,7 +100,7 @@ fn rust_structures() -> Vec<(&'static str, usize, Vec<Field>)> {
 /// The name in C of a constant of [`abi`].
 fn c_name(rust_name: &str) -> String {
     match rust_name {
-        "MAGIC" | "INFO" | "WINDOW" | "CLEAR" | "RESET" | "NOTIFY" | "SEEN" => {
+        "MAGIC" | "INFO" | "WINDOW" | "CLEAR" | "RESET" | "NOTIFY" | "SEEN" | "SYNC" | "EXPORT" => {
             format!("CHRMEM_IOC_{rust_name}")
         }
         name => format!("CHRMEM_{name}"),
