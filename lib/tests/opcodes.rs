@@ -16,4 +16,6 @@ fn numbers_are_those_of_rustix() {
     assert_eq!(abi::RESET, opcode::none(abi::MAGIC, 3));
     assert_eq!(abi::NOTIFY, opcode::none(abi::MAGIC, 4));
     assert_eq!(abi::SEEN, opcode::read::<u64>(abi::MAGIC, 5));
+    assert_eq!(abi::SYNC, opcode::write::<abi::Range>(abi::MAGIC, 6));
+    assert_eq!(abi::EXPORT, opcode::write::<abi::Range>(abi::MAGIC, 7));
 }
