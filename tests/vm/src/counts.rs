@@ -89,18 +89,16 @@ fn parts_are_counted() {
 fn a_child_s_mappings_are_counted() {
     let fd = driver::open();
     let mut ever = shown().mappings.1;
-    let (one, two) = (
-        Map::shared(&fd, PAGE).expect("one"),
-        Map::shared(&fd, PAGE).expect("two"),
-    );
+    let one = Map::shared(&fd, PAGE).expect("a mapping");
+    let mut two = Some(Map::shared(&fd, PAGE).expect("a mapping"));
     expect(&mut ever, 2, 2);
     let mut child = Child::start(|| {
         let mut ever = shown().mappings.1;
         expect(&mut ever, 4, 0);
         // Unmapped by the end of the process, and by itself.
-        drop(two);
+        drop(two.take());
         expect(&mut ever, 3, 0);
-        let third = Map::shared(&fd, PAGE).expect("three");
+        let third = Map::shared(&fd, PAGE).expect("a mapping");
         expect(&mut ever, 4, 1);
         std::mem::forget(third);
     });
@@ -108,6 +106,8 @@ fn a_child_s_mappings_are_counted() {
     expect(&mut ever, 2, 3);
     drop(one);
     expect(&mut ever, 1, 0);
+    drop(two);
+    expect(&mut ever, 0, 0);
 }
 
 fn a_killed_process_has_no_mappings() {

@@ -63,10 +63,13 @@ pub(crate) fn without<T>(body: impl FnOnce() -> T) -> T {
 
 /// After a test that failed: brings the driver back as all tests expect it.
 pub(crate) fn restore() {
-    for answer in [unload_soon(), load("")] {
-        if let Err(error) = answer {
-            eprintln!("after a failed test: {error}");
+    if users().is_some() {
+        if let Err(error) = unload_soon() {
+            eprintln!("after a failed test, unload: {error}");
         }
+    }
+    if let Err(error) = load("") {
+        eprintln!("after a failed test, load: {error}");
     }
 }
 

@@ -3,11 +3,14 @@
 //! Every command, and every way to get one wrong.
 
 use crate::driver::{self, generation, get, pattern, put, SIZE};
-use crate::sys::{ioctl, ioctl32, Buffer, Span, PAGE};
-use chrmem_uapi::abi::{self, CLEAR, INFO, MEM_CLEAR, MEM_RESET, NOTIFY, RESET, SEEN, WINDOW};
+use crate::sys::{ioctl, ioctl32, ioctl_fd, Buffer, Map, Span, PAGE};
+use chrmem_uapi::abi::{
+    self, CLEAR, EXPORT, INFO, MEM_CLEAR, MEM_RESET, NOTIFY, RESET, SEEN, SYNC, SYNC_END,
+    SYNC_READ, SYNC_WRITE, WINDOW,
+};
 use rustix::io::Errno;
 use std::mem::offset_of;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 crate::tests! {
     clear_zeroes_and_reset_greets
@@ -16,6 +19,8 @@ crate::tests! {
     window_refuses_what_is_not_zero
     clear_of_a_range
     clear_refuses_bad_ranges
+    sync_of_a_range
+    export_of_a_range
     notify_and_seen_count
     bad_pointers
     an_argument_may_lie_in_the_device_itself
@@ -27,7 +32,7 @@ crate::tests! {
 }
 
 /// Every command, and the bytes of its argument.
-const COMMANDS: [(u32, usize); 8] = [
+const COMMANDS: [(u32, usize); 10] = [
     (MEM_CLEAR, 0),
     (MEM_RESET, 0),
     (INFO, size_of::<abi::Info>()),
@@ -36,6 +41,8 @@ const COMMANDS: [(u32, usize); 8] = [
     (RESET, 0),
     (NOTIFY, 0),
     (SEEN, size_of::<u64>()),
+    (SYNC, size_of::<abi::Range>()),
+    (EXPORT, size_of::<abi::Range>()),
 ];
 
 /// The commands that change something.
@@ -51,7 +58,7 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_ne_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
-/// CLEAR's argument.
+/// The argument of CLEAR, SYNC and EXPORT.
 fn range(offset: u64, size: u64, flags: u32, reserved: u32) -> Vec<u8> {
     let mut bytes = offset.to_ne_bytes().to_vec();
     bytes.extend(size.to_ne_bytes());
@@ -216,6 +223,86 @@ fn clear_refuses_bad_ranges() {
     assert_eq!(get(&fd, 0, SIZE), pattern(SIZE));
 }
 
+fn sync_of_a_range() {
+    let (fd, size) = (driver::open_read_only(), SIZE as u64);
+    let before = generation();
+    for flags in [SYNC_READ, SYNC_WRITE, SYNC_READ | SYNC_WRITE] {
+        for (offset, len) in [(0, size), (1, 1), (size - 1, 1)] {
+            assert!(call(&fd, SYNC, &range(offset, len, flags, 0)).is_ok());
+            assert!(call(&fd, SYNC, &range(offset, len, flags | SYNC_END, 0)).is_ok());
+        }
+    }
+    for (offset, len, flags, reserved) in [
+        (0, size, 0, 0),
+        (0, size, SYNC_END, 0),
+        (0, size, SYNC_READ | 8, 0),
+        (0, size, SYNC_READ | 1 << 31, 0),
+        (0, size, SYNC_READ, 1),
+        (0, 0, SYNC_READ, 0),
+        (0, size + 1, SYNC_READ, 0),
+        (size, 1, SYNC_READ, 0),
+        (u64::MAX, 1, SYNC_READ, 0),
+        (1, u64::MAX, SYNC_READ, 0),
+    ] {
+        let argument = range(offset, len, flags, reserved);
+        assert_eq!(
+            call(&fd, SYNC, &argument),
+            Err(Errno::INVAL),
+            "{len} bytes at {offset}"
+        );
+    }
+    // No change of what is in the device.
+    assert_eq!(generation(), before);
+}
+
+fn export_of_a_range() {
+    driver::with("size=16384", || {
+        let (fd, reader) = (driver::open(), driver::open_read_only());
+        put(&fd, 0, &pattern(4 * PAGE));
+        let buffer = Buffer::new(PAGE);
+        let export = |fd: &OwnedFd, argument: &[u8]| {
+            buffer.write(0, argument);
+            ioctl_fd(fd, EXPORT, buffer.span(0, PAGE))
+        };
+        let part = export(&fd, &range(4096, 8192, 0, 0)).expect("a dma-buf");
+        let map = Map::shared(&part, 2 * PAGE).expect("a mapping");
+        assert_eq!(map.read(0..2 * PAGE), pattern(4 * PAGE)[PAGE..3 * PAGE]);
+        map.write(0, b"by the dma-buf");
+        assert_eq!(get(&fd, 4096, 14), b"by the dma-buf");
+        assert_eq!(Map::shared(&part, 3 * PAGE).err(), Some(Errno::INVAL));
+        assert_eq!(driver::mappings(), 1);
+        // What was opened for reading is exported so.
+        let read_only = export(&reader, &range(0, 4096, 0, 0)).expect("a dma-buf");
+        assert_eq!(Map::shared(&read_only, PAGE).err(), Some(Errno::ACCESS));
+        // It keeps the driver by itself.
+        drop((fd, map, read_only));
+        let same = driver::open();
+        drop(reader);
+        for (offset, len, flags, reserved, errno) in [
+            (0, 0, 0, 0, Errno::INVAL),
+            (1, 4096, 0, 0, Errno::INVAL),
+            (0, 4095, 0, 0, Errno::INVAL),
+            (0, 4096, 1, 0, Errno::INVAL),
+            (0, 4096, 0, 1, Errno::INVAL),
+            (0, 20480, 0, 0, Errno::INVAL),
+            (4096, 16384, 0, 0, Errno::INVAL),
+            (16384, 4096, 0, 0, Errno::NXIO),
+            (1 << 63, 4096, 0, 0, Errno::NXIO),
+            (0, 1 << 63, 0, 0, Errno::INVAL),
+            (u64::MAX - 4095, 4096, 0, 0, Errno::NXIO),
+        ] {
+            let answer = export(&same, &range(offset, len, flags, reserved));
+            assert_eq!(answer.err(), Some(errno), "{len} bytes at {offset}");
+        }
+        drop(same);
+        assert_eq!(driver::unload(), Err(Errno::AGAIN));
+        let map = Map::shared(&part, 2 * PAGE).expect("a mapping");
+        drop(part);
+        assert_eq!(map.read(0..14), b"by the dma-buf");
+        assert_eq!(driver::unload(), Err(Errno::AGAIN));
+    });
+}
+
 fn notify_and_seen_count() {
     let (fd, other) = (driver::open(), driver::open());
     let before = generation();
@@ -353,12 +440,14 @@ fn a_read_only_file_changes_nothing() {
 
 fn a_write_only_file_may_ask() {
     let writer = driver::open_write_only();
-    for (command, size) in COMMANDS {
-        let mut argument = vec![0; size];
-        if command == CLEAR {
-            argument = range(0, 1, 0, 0);
-        }
-        assert!(call(&writer, command, &argument).is_ok(), "{command:#x}");
+    for command in [INFO, WINDOW, SEEN] {
+        assert!(call(&writer, command, &[0; 128]).is_ok(), "{command:#x}");
+    }
+    for command in CHANGES {
+        assert!(
+            call(&writer, command, &range(0, 1, 0, 0)).is_ok(),
+            "{command:#x}"
+        );
     }
 }
 

@@ -20,7 +20,11 @@ crate::tests! {
     the_limit_is_for_all_together
     more_than_the_machine_has
     memory_that_runs_out_half_way
+    as_many_devices_as_there_can_be
 }
+
+/// How many devices there can be.
+const MOST: u64 = 4096;
 
 /// Asserts that nothing of the driver is there.
 pub(crate) fn nothing_is_left() {
@@ -167,7 +171,7 @@ fn the_limit_is_for_all_together() {
             ("devices=3 limit=12287", ["limit=12287", "12288"]),
             (
                 "devices=4096 size=9223372036854771712 limit=1",
-                ["limit=1", "size="],
+                ["limit=1", "bytes"],
             ),
         ] {
             cannot_be_loaded(parameters, Errno::DQUOT, &words);
@@ -198,16 +202,24 @@ fn more_than_the_machine_has() {
 fn memory_that_runs_out_half_way() {
     driver::without(|| {
         let before = memory::free();
-        // Any of the devices can be had, all of them cannot.
-        const DEVICES: u64 = 64;
-        let size = (2 * memory::total() / DEVICES).next_multiple_of(4096);
-        let text = size.to_string();
-        let parameters = format!("devices={DEVICES} size={size}");
-        cannot_be_loaded(&parameters, Errno::NOMEM, &[&text, "64"]);
+        // Each of the devices can be had, all of them cannot.
+        let size = (2 * memory::total() / MOST).next_multiple_of(4096);
+        let parameters = format!("devices={MOST} size={size}");
+        cannot_be_loaded(&parameters, Errno::NOMEM, &["chrmem", &size.to_string()]);
+        let after = memory::free();
         assert!(
-            memory::free() + (8 << 20) > before,
-            "{before} bytes free, then {}",
-            memory::free()
+            after + (8 << 20) > before,
+            "{before} bytes free, then {after}"
         );
+    });
+}
+
+fn as_many_devices_as_there_can_be() {
+    driver::with(&format!("devices={MOST}"), || {
+        assert_eq!(nodes().len() as u64, MOST);
+        let last = Device::open("/dev/chrmem4095").expect("the last device");
+        last.reset().expect("RESET");
+        assert_eq!(get(&last, 0, 12), b"hello, user!");
+        assert_eq!(get(driver::open(), 0, 12), [b'*'; 12]);
     });
 }

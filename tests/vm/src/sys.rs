@@ -15,7 +15,7 @@
 use rustix::io::Errno;
 use std::marker::PhantomData;
 use std::ops::Range;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
@@ -346,8 +346,8 @@ pub(crate) struct Span<'a> {
 }
 
 impl Span<'static> {
-    /// Where nothing can be: page zero, behind the end of user space, between the two halves of the
-    /// address space, in the kernel's half, at the end of it.
+    /// Where nothing is: page zero, the end of what the kernel gives to those who do not ask for
+    /// more, behind that end, in the kernel's half, at the end of it.
     pub(crate) fn nowhere(len: usize) -> [Self; 5] {
         [
             0,
@@ -377,9 +377,9 @@ pub(crate) struct Buffer {
 }
 
 impl Buffer {
-    /// At least `len` bytes.
+    /// At least `len` bytes, and never none.
     pub(crate) fn new(len: usize) -> Self {
-        Self::guarded(Map::anonymous(len.next_multiple_of(PAGE) + PAGE))
+        Self::guarded(Map::anonymous(len.max(1).next_multiple_of(PAGE) + PAGE))
     }
 
     /// At least `len` bytes within the first four gigabytes, for 32-bit calls.
@@ -550,6 +550,13 @@ pub(crate) fn ioctl(fd: impl AsFd, command: u32, argument: Span<'_>) -> Result<u
             [number(fd), command as usize, argument.address, 0, 0, 0],
         )
     }
+}
+
+/// `ioctl` whose answer is a new file descriptor.
+pub(crate) fn ioctl_fd(fd: impl AsFd, command: u32, argument: Span<'_>) -> Result<OwnedFd> {
+    let answer = ioctl(fd, command, argument)?;
+    // SAFETY: the kernel has just made the descriptor for this caller.
+    Ok(unsafe { OwnedFd::from_raw_fd(answer as i32) })
 }
 
 /// `ioctl` as a 32-bit program calls it.

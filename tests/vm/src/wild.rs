@@ -24,9 +24,7 @@ crate::tests! {
 
 /// The numbers to start from.
 fn seed() -> u64 {
-    let seed = std::env::var("CHRMEM_SEED").map_or(1, |text| text.parse().expect("a number"));
-    eprintln!("CHRMEM_SEED={seed}");
-    seed
+    std::env::var("CHRMEM_SEED").map_or(1, |text| text.parse().expect("a number"))
 }
 
 fn two_wild_processes_on_one_page() {
@@ -380,7 +378,7 @@ impl Caller {
     }
 
     fn ioctl(&mut self) {
-        const KNOWN: [u32; 8] = [
+        const KNOWN: [u32; 10] = [
             abi::MEM_CLEAR,
             abi::MEM_RESET,
             abi::INFO,
@@ -389,6 +387,8 @@ impl Caller {
             abi::RESET,
             abi::NOTIFY,
             abi::SEEN,
+            abi::SYNC,
+            abi::EXPORT,
         ];
         let file = self.file();
         let mut command = KNOWN[self.random.usize(0..KNOWN.len())];
@@ -405,11 +405,15 @@ impl Caller {
         } else {
             self.span()
         };
-        let answer = sys::ioctl(&file, command, span);
+        let answer = match command {
+            abi::EXPORT => sys::ioctl_fd(&file, command, span).map(drop),
+            _ => sys::ioctl(&file, command, span).map(|done| assert_eq!(done, 0, "{command:#x}")),
+        };
         assert!(
             matches!(
                 answer,
-                Ok(0) | Err(Errno::INVAL | Errno::FAULT | Errno::BADF | Errno::NOTTY)
+                Ok(())
+                    | Err(Errno::INVAL | Errno::FAULT | Errno::BADF | Errno::NOTTY | Errno::NXIO)
             ),
             "{command:#x}: {answer:?}"
         );
