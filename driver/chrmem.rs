@@ -157,5 +157,7 @@ fn plain_device(registry: &Arc<Registry>, index: u32, size: u64) -> Result<Arc<D
     window.memory.fill(0, size / 100, abi::FILL);
     let mut windows = KVec::new();
     windows.push(window, GFP_KERNEL_ACCOUNT)?;
-    Device::new(name, windows)
+    let mut extents = KVec::new();
+    extents.push(Extent { offset: 0, size }, GFP_KERNEL_ACCOUNT)?;
+    Device::new(name, windows, extents)
 }

@@ -37,6 +37,7 @@ use crate::{
     device::Device,
     layout::{
         self,
+        Defect,
         Extent, //
     },
     list,
@@ -169,30 +170,44 @@ impl DeviceFolder {
         self.state.lock().published = None;
     }
 
-    /// Makes the device of its windows' settings.
+    /// Makes the device of its windows' settings, which stay as they are while the state is locked.
     fn build(&self, folders: &[Arc<WindowFolder>]) -> Result<Arc<Device>> {
         if folders.is_empty() {
             pr_err!("{}: it has no windows\n", &*self.name);
             return Err(EINVAL);
         }
-        let mut built = KVec::with_capacity(folders.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut places = KVec::with_capacity(folders.len(), GFP_KERNEL_ACCOUNT)?;
         let mut end = 0;
         for folder in folders {
-            let window = folder.build(&self.registry, &self.name, end)?;
-            end = window.extent.end();
-            built.push(Some(window), GFP_KERNEL)?;
+            let extent = folder.extent(end)?;
+            end = extent.end();
+            places.push(Some((extent, folder)), GFP_KERNEL)?;
         }
         // In order of offset. Not `sort`, which is larger than all of this file.
-        let mut windows = KVec::with_capacity(built.len(), GFP_KERNEL_ACCOUNT)?;
-        while let Some(window) = built
+        let mut extents = KVec::with_capacity(folders.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut ordered = KVec::with_capacity(folders.len(), GFP_KERNEL_ACCOUNT)?;
+        while let Some((extent, folder)) = places
             .iter_mut()
-            .filter(|slot| slot.is_some())
-            .min_by_key(|slot| slot.as_ref().map(|window| window.extent.offset))
+            .filter(|place| place.is_some())
+            .min_by_key(|place| place.as_ref().map(|(extent, _)| extent.offset))
             .and_then(Option::take)
         {
-            windows.push(window, GFP_KERNEL)?;
+            extents.push(extent, GFP_KERNEL)?;
+            ordered.push(folder, GFP_KERNEL)?;
         }
-        Device::new(CString::try_from_fmt(fmt!("{}", &*self.name))?, windows)
+        layout::check(&extents).map_err(|defect| {
+            if let Some(folder) = ordered.get(defect.window()) {
+                folder.refuse(defect);
+            }
+            EINVAL
+        })?;
+        // Only now is memory asked for.
+        let mut windows = KVec::with_capacity(folders.len(), GFP_KERNEL_ACCOUNT)?;
+        for (extent, folder) in extents.iter().zip(ordered) {
+            windows.push(folder.build(&self.registry, *extent)?, GFP_KERNEL)?;
+        }
+        let name = CString::try_from_fmt(fmt!("{}", &*self.name))?;
+        Device::new(name, windows, extents)
     }
 }
 
@@ -350,22 +365,29 @@ impl WindowFolder {
         }
     }
 
-    /// Makes the window, at `end` if it has no offset of its own.
-    fn build(&self, registry: &Arc<Registry>, device: &CStr, end: u64) -> Result<Window> {
-        let path = Path {
-            device,
-            window: &self.name,
-        };
+    /// Where the window is to be: at `end` if it has no offset of its own.
+    fn extent(&self, end: u64) -> Result<Extent> {
         let settings = self.settings.lock();
         let extent = Extent {
             offset: settings.offset.unwrap_or(end),
             size: settings.size,
         };
-        // Before any memory is asked for; how windows lie to each other is looked at in the end.
         layout::check(&[extent]).map_err(|defect| {
-            pr_err!("{path}: {extent:?}: {}\n", defect.why());
+            self.refuse(defect);
             EINVAL
         })?;
+        Ok(extent)
+    }
+
+    /// Says in the log what is wrong with where the window is to be.
+    fn refuse(&self, defect: Defect) {
+        pr_err!("{}: {}\n", self.path(), defect.why());
+    }
+
+    /// Makes the window and its memory.
+    fn build(&self, registry: &Arc<Registry>, extent: Extent) -> Result<Window> {
+        let path = self.path();
+        let settings = self.settings.lock();
         if settings.address.is_some_and(|it| it % layout::PAGE != 0) {
             pr_err!("{path}: address: not a whole number of pages\n");
             return Err(EINVAL);

@@ -90,18 +90,12 @@ pub(crate) struct Device {
 }
 
 impl Device {
-    /// Makes a device of windows in order of offset; says in the log what is wrong with them.
-    pub(crate) fn new(name: CString, windows: KVec<Window>) -> Result<Arc<Self>> {
-        let mut extents = KVec::with_capacity(windows.len(), GFP_KERNEL_ACCOUNT)?;
-        for window in &windows {
-            extents.push(window.extent, GFP_KERNEL)?;
-        }
-        layout::check(&extents).map_err(|defect| {
-            if let Some(window) = windows.get(defect.window()) {
-                pr_err!("{}: window {window}: {}\n", &*name, defect.why());
-            }
-            EINVAL
-        })?;
+    /// Makes a device of windows, and of where they lie: extents that [`layout::check`] accepts.
+    pub(crate) fn new(
+        name: CString,
+        windows: KVec<Window>,
+        extents: KVec<Extent>,
+    ) -> Result<Arc<Self>> {
         Arc::pin_init(
             pin_init!(Self {
                 name,

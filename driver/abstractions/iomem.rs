@@ -194,8 +194,14 @@ impl SharedMemory for IoMemory {
 
     fn fill(&self, start: usize, len: usize, byte: u8) {
         let (start, len) = clamp(self.size, start, len);
-        for index in start..start.saturating_add(len) {
-            self.write(index, &[byte]);
+        let buffer = [byte; CHUNK];
+        let mut done: usize = 0;
+        while let Some(part) = buffer.get(..len.saturating_sub(done).min(CHUNK)) {
+            if part.is_empty() {
+                break;
+            }
+            self.write(start.saturating_add(done), part);
+            done = done.saturating_add(part.len());
         }
     }
 
