@@ -28,11 +28,11 @@ fn seed() -> u64 {
 }
 
 fn two_wild_processes_on_one_page() {
-    run(PAGE, 3000);
+    run(PAGE, 6000);
 }
 
 fn two_wild_processes_on_many_pages() {
-    run(600 * PAGE, 3000);
+    run(600 * PAGE, 6000);
 }
 
 /// Lets two processes loose on a device of `size` bytes, for so many calls each.
@@ -43,6 +43,12 @@ fn run(size: usize, calls: usize) {
             Child::start(move || {
                 let mut caller = Caller::new(Rng::with_seed(seed.wrapping_mul(2) + number), size);
                 (0..calls).for_each(|_| caller.call());
+                // Not so wild that nothing ever came of it.
+                let successes = (caller.mapped, caller.moved_bytes);
+                assert!(
+                    successes.0 > calls / 40 && successes.1 > calls / 60,
+                    "{successes:?}"
+                );
             })
         });
         for child in &mut children {
@@ -76,6 +82,10 @@ struct Caller {
     files: [OwnedFd; 3],
     maps: Vec<Map>,
     buffer: Buffer,
+    /// How often it was given a mapping.
+    mapped: usize,
+    /// How often a read or write did something.
+    moved_bytes: usize,
 }
 
 impl Caller {
@@ -85,12 +95,15 @@ impl Caller {
             driver::open_read_only(),
             driver::open_write_only(),
         ];
+        let buffer = Buffer::new(4 * PAGE);
         Self {
             random,
             size,
             files,
             maps: Vec::new(),
-            buffer: Buffer::new(4 * PAGE),
+            buffer,
+            mapped: 0,
+            moved_bytes: 0,
         }
     }
 
@@ -112,9 +125,9 @@ impl Caller {
         }
     }
 
-    /// One of the open files.
+    /// One of the open files, most often the one for both reading and writing.
     fn file(&mut self) -> OwnedFd {
-        let file = &self.files[self.random.usize(0..3)];
+        let file = &self.files[self.random.usize(0..6).saturating_sub(3)];
         file.try_clone().expect("dup")
     }
 
@@ -137,8 +150,33 @@ impl Caller {
         }
     }
 
+    /// A length: of what there is as often as of what there is not.
+    fn len(&mut self) -> usize {
+        if self.random.bool() {
+            self.random.usize(0..=2 * PAGE)
+        } else {
+            self.number() as usize
+        }
+    }
+
+    /// An offset and a length: inside the device as often as not.
+    fn range(&mut self) -> (u64, usize) {
+        if self.random.bool() {
+            let pages = self.size / PAGE;
+            let first = self.random.usize(0..pages);
+            (
+                (first * PAGE) as u64,
+                PAGE * self.random.usize(1..=pages - first),
+            )
+        } else {
+            (self.number(), self.len())
+        }
+    }
+
     fn protection(&mut self) -> i32 {
-        const ALL: [i32; 6] = [
+        const ALL: [i32; 8] = [
+            PROT_READ | PROT_WRITE,
+            PROT_READ | PROT_WRITE,
             PROT_NONE,
             PROT_READ,
             PROT_READ | PROT_WRITE,
@@ -173,7 +211,7 @@ impl Caller {
 
     /// Memory for the kernel to read or write: of this process, of the device, or none.
     fn span(&mut self) -> Span<'_> {
-        let len = self.number() as usize;
+        let len = self.len();
         match self.random.u8(0..4) {
             0 => Span::nowhere(len)[self.random.usize(0..5)],
             1 if !self.maps.is_empty() => {
@@ -193,8 +231,7 @@ impl Caller {
 
     fn map(&mut self) {
         let (file, protection) = (self.file(), self.protection());
-        let offset = self.number();
-        let len = self.number() as usize;
+        let (offset, len) = self.range();
         let mut flags = if self.random.u8(0..4) == 0 {
             MAP_PRIVATE
         } else {
@@ -212,6 +249,7 @@ impl Caller {
                         && offset + map.len() as u64 <= self.size as u64
                 );
                 assert_eq!(protection & PROT_EXEC, 0);
+                self.mapped += 1;
                 self.maps.push(map);
             }
             Err(
@@ -274,11 +312,9 @@ impl Caller {
 
     fn advise(&mut self) {
         let Some(part) = self.part() else { return };
-        let advice = match self.random.i32(-2..120) {
-            // These two damage memory on purpose, and a child cannot know of the third.
-            libc::MADV_HWPOISON | libc::MADV_SOFT_OFFLINE | libc::MADV_DONTFORK => {
-                libc::MADV_DONTNEED
-            }
+        let advice = match self.random.i32(-2..30) {
+            // A child could not know of it.
+            libc::MADV_DONTFORK => libc::MADV_DONTNEED,
             advice => advice,
         };
         let answer = part.advise(advice);
@@ -300,7 +336,7 @@ impl Caller {
     fn replace(&mut self) {
         let Some(part) = self.part() else { return };
         if self.random.bool() {
-            let page = self.number() as usize;
+            let page = self.range().0 as usize / PAGE;
             let answer = part.show_page(page);
             assert!(
                 matches!(
@@ -314,7 +350,7 @@ impl Caller {
             }
             return;
         }
-        let (file, offset, protection) = (self.file(), self.number(), self.protection());
+        let (file, offset, protection) = (self.file(), self.range().0, self.protection());
         match part.replace(file.as_fd(), offset, protection, MAP_SHARED) {
             Ok(map) => self.maps.push(map),
             Err(Errno::INVAL | Errno::NXIO | Errno::ACCESS | Errno::OVERFLOW | Errno::PERM) => {}
@@ -344,7 +380,7 @@ impl Caller {
     }
 
     fn read_or_write(&mut self) {
-        let (file, offset) = (self.file(), self.number() as i64);
+        let (file, offset) = (self.file(), self.range().0 as i64);
         let (write, at_offset) = (self.random.bool(), self.random.bool());
         let size = self.size;
         let span = self.span();
@@ -355,7 +391,10 @@ impl Caller {
             (true, true) => sys::pwrite(&file, span, offset),
         };
         match answer {
-            Ok(count) => assert!(count <= size),
+            Ok(count) => {
+                assert!(count <= size);
+                self.moved_bytes += usize::from(count != 0);
+            }
             Err(Errno::BADF | Errno::FAULT | Errno::INVAL) => {}
             Err(Errno::NOSPC) => assert!(write),
             Err(error) => panic!("{span:?} at {offset:#x}: {error:?}"),
