@@ -2,12 +2,12 @@
 
 //! What the lab needs of the machine it runs on.
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use duct::cmd;
 
 use crate::cache;
 use crate::progress::{logged, Step};
-use crate::root::is_root;
+use crate::root::{is_root, isolated};
 
 /// A program and the package that has it.
 struct Tool {
@@ -26,7 +26,7 @@ const NEWUIDMAP: Tool = Tool {
     package: "uidmap",
 };
 
-/// Installs what is missing.
+/// Installs what is missing, and sees whether the rest is as it must be.
 pub(crate) fn ready() -> Result<()> {
     let needed = if is_root() {
         vec![MMDEBSTRAP]
@@ -41,6 +41,17 @@ pub(crate) fn ready() -> Result<()> {
     if !missing.is_empty() {
         install(&missing)?;
     }
+    let output = isolated(["true"])
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
+        .run()?;
+    ensure!(
+        output.status.success(),
+        "this machine does not let {} have namespaces; run as root, or allow it ({})",
+        if is_root() { "this root" } else { "users" },
+        String::from_utf8_lossy(&output.stdout).trim()
+    );
     Ok(())
 }
 

@@ -79,6 +79,7 @@ impl<'a> Job<'a> {
         let dir = tempfile::Builder::new().prefix("chrmem-").tempdir()?;
         interrupt::remove_on_exit(dir.path());
         fs::create_dir_all(dir.path().join("lab/bin"))?;
+        machine::make_hardware(dir.path())?;
         let mut job = Self {
             args,
             lab,
@@ -143,7 +144,9 @@ impl<'a> Job<'a> {
     /// Writes what `guest/init` reads.
     fn settings(&mut self) -> Result<()> {
         let flag = |set: bool| if set { "1" } else { "" };
-        let size = tcgetwinsize(std::io::stdout()).ok();
+        let size = tcgetwinsize(std::io::stdout())
+            .ok()
+            .filter(|size| size.ws_row > 0 && size.ws_col > 0);
         let text = [
             ("LOAD", flag(!self.args.no_load).to_owned()),
             ("PARAMS", self.args.params.clone()),

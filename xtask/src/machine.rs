@@ -26,6 +26,20 @@ pub(crate) const PORTS: &[&str] = &["control", "stdin", "stdout", "stderr"];
 /// The kernel's log goes here.
 pub(crate) const CONSOLE: &str = "console";
 
+/// The directory of files that are devices' memory, in the run's directory; the guest has it at /hw.
+pub(crate) const HARDWARE: &str = "hw";
+
+/// The file that is BAR 2 of the guest's `ivshmem` device, and its bytes.
+const IVSHMEM: (&str, u64) = ("ivshmem", 4 << 20);
+
+/// Makes the files that are devices' memory.
+pub(crate) fn make_hardware(run: &Path) -> Result<()> {
+    let dir = run.join(HARDWARE);
+    fs::create_dir(&dir)?;
+    let (name, size) = IVSHMEM;
+    Ok(fs::File::create(dir.join(name))?.set_len(size)?)
+}
+
 /// The command that runs the machine; `run` is the run's directory, with the sockets in it.
 pub(crate) fn qemu(lab: &Lab, args: &Args, run: &Path, interactive: bool) -> Result<Expression> {
     let accel = match args.accel {
@@ -102,6 +116,20 @@ pub(crate) fn qemu(lab: &Lab, args: &Args, run: &Path, interactive: bool) -> Res
     add(&[
         "-virtfs",
         &format!("local,path={RUN}/lab,mount_tag=lab,security_model=none,readonly=on"),
+    ]);
+    // Two devices that serve as real hardware: one with a DMA engine, and one whose BAR 2 is a file of the host.
+    let (ivshmem, size) = IVSHMEM;
+    add(&[
+        "-device",
+        "edu,dma_mask=0xffffffff",
+        "-object",
+        &format!(
+            "memory-backend-file,id=ivshmem,share=on,size={size},mem-path={RUN}/{HARDWARE}/{ivshmem}"
+        ),
+        "-device",
+        "ivshmem-plain,memdev=ivshmem",
+        "-virtfs",
+        &format!("local,path={RUN}/{HARDWARE},mount_tag=hw,security_model=none"),
     ]);
     let mut binds = vec![
         Bind::read_only(lab.root.dir(), ROOT),

@@ -8,10 +8,12 @@ use std::path::PathBuf;
 use anyhow::{ensure, Context, Result};
 use cargo_metadata::Message;
 
+use crate::progress::Step;
 use crate::workspace;
 
 /// Builds the programs of one package and gives the one called `name`; `stderr` says whether cargo may speak.
 fn build(package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
+    let step = Step::new(format!("compiling {name}"), None);
     let args = [
         "build",
         "--quiet",
@@ -35,6 +37,7 @@ fn build(package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
         .context("cargo closed its output and goes on")?
         .status;
     ensure!(status.success(), "{package} does not build");
+    step.done();
     let found = built
         .into_iter()
         .find(|path| path.file_name().is_some_and(|file| file == name));

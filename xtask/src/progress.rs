@@ -4,11 +4,18 @@
 
 use std::io::{BufRead, BufReader, IsTerminal, Write};
 use std::path::Path;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, Context, Result};
 use fs_err as fs;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+/// Bars that are drawn at the same time, one a line.
+static BARS: LazyLock<MultiProgress> = LazyLock::new(MultiProgress::new);
+
+/// Shorter steps than this are not worth a line.
+const NOTABLE: Duration = Duration::from_secs(1);
 
 /// One step under way.
 pub(crate) struct Step {
@@ -27,6 +34,7 @@ impl Step {
                 .with_style(style("{spinner} {msg} [{bar:30}] {percent}% {elapsed}")),
             None => ProgressBar::new_spinner().with_style(style("{spinner} {msg} {elapsed}")),
         };
+        let bar = if bar.is_hidden() { bar } else { BARS.add(bar) };
         bar.set_message(what.clone());
         bar.enable_steady_tick(Duration::from_millis(200));
         Self {
@@ -53,14 +61,13 @@ impl Step {
         self.bar.inc_length(units);
     }
 
-    /// Ends the step with a line that says how long it took.
+    /// Ends the step, with a line that says how long it took.
     pub(crate) fn done(self) {
         self.bar.finish_and_clear();
-        eprintln!(
-            "lab: {} ({:.1} s)",
-            self.what,
-            self.start.elapsed().as_secs_f64()
-        );
+        let time = self.start.elapsed();
+        if time >= NOTABLE {
+            BARS.suspend(|| eprintln!("lab: {} ({:.1} s)", self.what, time.as_secs_f64()));
+        }
     }
 }
 
