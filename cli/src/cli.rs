@@ -20,7 +20,7 @@ pub(crate) enum Command {
     ///
     /// Maps the device, then prints the C string that the mapping starts with: as it is, after
     /// storing a text into the mapping, after clearing the device and after resetting it. What was
-    /// in the device is gone then.
+    /// in the device is gone then, also for others who use it.
     #[command(after_help = DEMO_EXAMPLE)]
     Demo {
         #[command(flatten)]
