@@ -31,12 +31,12 @@ pub(crate) fn unload() -> Result<(), Errno> {
 }
 
 /// Unloads the driver once the kernel has done what it puts off after the last user has gone.
-fn unload_soon() -> Result<(), Errno> {
+pub(crate) fn unload_soon() -> Result<(), Errno> {
     let deadline = Instant::now() + Duration::from_secs(5);
     loop {
         match unload() {
             Err(Errno::AGAIN) if Instant::now() < deadline => {
-                std::thread::sleep(Duration::from_millis(10));
+                std::thread::sleep(Duration::from_millis(1));
             }
             answer => return answer,
         }

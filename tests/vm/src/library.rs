@@ -16,7 +16,7 @@ crate::tests! {
     the_command_describes_the_device
     the_command_clears_and_resets
     the_command_says_what_to_do
-    the_command_minds_a_closed_pipe_no_more
+    a_closed_pipe_is_no_error
 }
 
 fn open() -> Device {
@@ -151,7 +151,8 @@ fn printed(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("text")
 }
 
-const LESSON: &str = "\
+/// What the demo prints of a device that was just made.
+pub(crate) const LESSON: &str = "\
 Before Write, shm = ****************************************
 After write, shm = User write to share memory!
 After clear, shm =
@@ -234,7 +235,7 @@ fn the_command_says_what_to_do() {
     });
 }
 
-fn the_command_minds_a_closed_pipe_no_more() {
+fn a_closed_pipe_is_no_error() {
     for arguments in [&["info"][..], &["demo"], &["--help"]] {
         let (out, into) = std::io::pipe().expect("a pipe");
         drop(out);

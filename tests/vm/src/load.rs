@@ -2,11 +2,12 @@
 
 //! Loading the driver: its parameters, good and bad, and a machine that has not enough.
 
-use crate::driver::{self, get, load, major, put, shown_of, unload, users};
+use crate::driver::{self, get, load, major, put, shown_of, unload_soon, users};
 use crate::kmsg::Mark;
+use crate::node::MadeByHand;
 use crate::{memory, sys};
 use chrmem::Device;
-use rustix::fs::{makedev, mknodat, FileType, Mode, OFlags, CWD};
+use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs;
 use std::path::Path;
@@ -92,11 +93,8 @@ fn devices_are_apart() {
 fn no_device_is_a_number_too() {
     driver::with("devices=0", || {
         assert_eq!(nodes(), [""; 0]);
-        let (path, device) = ("/tmp/no_memdev", makedev(major().expect("a line"), 0));
-        mknodat(CWD, path, FileType::CharacterDevice, Mode::RUSR, device).expect(path);
-        let answer = driver::open_node(path, OFlags::RDONLY);
-        fs::remove_file(path).expect(path);
-        assert_eq!(answer.err(), Some(Errno::NXIO));
+        let node = MadeByHand::new("/tmp/no_memdev", 0);
+        assert_eq!(node.open(OFlags::RDONLY).err(), Some(Errno::NXIO));
     });
 }
 
@@ -136,9 +134,7 @@ fn fresh_memory_is_zero_after_its_first_hundredth() {
         let filled = SIZE / 100;
         assert!(bytes[..filled] == vec![b'*'; filled]);
         assert!(bytes[filled..] == vec![0; SIZE - filled]);
-        while unload().is_err() {
-            std::thread::yield_now();
-        }
+        unload_soon().expect("unload");
     });
 }
 

@@ -8,6 +8,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -61,21 +62,22 @@ fn debugfs_has_the_device() {
     assert_eq!(driver::Shown { seen: None, ..seen }, shown);
 }
 
-/// A node of the driver in `/tmp`, removed when dropped.
-struct MadeByHand(&'static str);
+/// A node of the driver, removed when dropped.
+pub(crate) struct MadeByHand(&'static str);
 
 impl MadeByHand {
-    fn new(path: &'static str, minor: u32) -> Self {
+    /// Makes the node, for one of the driver's minor numbers.
+    pub(crate) fn new(path: &'static str, minor: u32) -> Self {
         let device = makedev(driver::major().expect("a line in /proc/devices"), minor);
-        mknodat(
-            CWD,
-            path,
-            FileType::CharacterDevice,
-            Mode::RUSR | Mode::WUSR,
-            device,
-        )
-        .unwrap_or_else(|error| panic!("{path}: {error}"));
+        let mode = Mode::RUSR | Mode::WUSR;
+        let made = mknodat(CWD, path, FileType::CharacterDevice, mode, device);
+        made.unwrap_or_else(|error| panic!("{path}: {error}"));
         Self(path)
+    }
+
+    /// Opens it.
+    pub(crate) fn open(&self, flags: OFlags) -> Result<OwnedFd, Errno> {
+        open_node(self.0, flags)
     }
 }
 
@@ -101,7 +103,7 @@ fn a_minor_without_a_device_cannot_be_opened() {
     for minor in [1, 2, 4095, 4096, 0xf_ffff] {
         let node = MadeByHand::new("/tmp/no_memdev", minor);
         assert_eq!(
-            open_node(node.0, OFlags::RDWR).err(),
+            node.open(OFlags::RDWR).err(),
             Some(Errno::NXIO),
             "minor {minor}"
         );

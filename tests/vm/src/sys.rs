@@ -283,16 +283,18 @@ impl Map {
         }
     }
 
-    /// `remap_file_pages`: from page `page` of the file on, in the place of this map.
-    pub(crate) fn show_page(&self, page: usize) -> Result<()> {
-        // SAFETY: the pages are of this map, and stay pages of the same file.
+    /// `remap_file_pages`: from page `page` of the file on, in the place of this map. If that fails,
+    /// nothing is left there.
+    pub(crate) fn show_page(self, page: usize) -> Result<Self> {
+        // SAFETY: the pages that are replaced are of this map. If it fails, dropping `self` unmaps
+        // what the kernel may have left of them.
         unsafe {
             call(
                 libc::SYS_remap_file_pages,
                 [self.address, self.len, 0, page, 0, 0],
             )
-        }
-        .map(drop)
+        }?;
+        Ok(self)
     }
 
     /// Bytes of this map, to hand to the kernel.
@@ -638,7 +640,7 @@ pub(crate) struct Child {
 }
 
 impl Child {
-    /// Has a copy of this process run `body` and end.
+    /// Has a copy of this process run `body` and end. What `body` owns, both processes have, and drop.
     pub(crate) fn start(body: impl FnOnce()) -> Self {
         wait_for_other_threads_to_end();
         // SAFETY: this process has no other thread, so that its copy is whole: no lock is held by a
