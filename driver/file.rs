@@ -9,6 +9,7 @@ use core::fmt::Write as _;
 use kernel::{
     bindings::{
         O_ACCMODE,
+        O_RDONLY,
         O_RDWR,
         O_WRONLY,
         POLLERR,
@@ -120,6 +121,10 @@ impl FileOperations for OpenFile {
                 sync(device, range)?;
             }
             abi::EXPORT => {
+                if !is_readable(file) {
+                    // As for a mapping: a buffer can always be read.
+                    return Err(EACCES);
+                }
                 let range = range(argument, 0)?;
                 let extent = Extent {
                     offset: range.offset,
@@ -302,6 +307,11 @@ fn check_writable(file: &File) -> Result {
     } else {
         Err(EBADF)
     }
+}
+
+/// Whether a file was opened for reading.
+fn is_readable(file: &File) -> bool {
+    matches!(file.flags() & O_ACCMODE, O_RDONLY | O_RDWR)
 }
 
 /// Whether a file was opened for writing.
