@@ -21,7 +21,7 @@ use crate::vm::Args;
 use crate::{cache, driver, interrupt, machine, trouble};
 
 /// How long the guest may take until its first own program runs.
-const BOOT_LIMIT: Duration = Duration::from_secs(120);
+const BOOT_LIMIT: Duration = Duration::from_secs(90);
 /// How long it may take to power off.
 const END_LIMIT: Duration = Duration::from_secs(30);
 
@@ -122,22 +122,33 @@ impl<'a> Job<'a> {
         self.settings()?;
         let mut guest = self.start()?;
         if !guest.boot()? {
-            eprintln!("lab: the guest ended before its first program ran; trying once more. The kernel's last lines:");
-            eprintln!("{}", tail(&guest.console));
+            eprintln!(
+                "lab: trying once more, because the guest did not boot.\n{}",
+                self.words(&guest)
+            );
             drop(guest);
             guest = self.start()?;
             if !guest.boot()? {
-                let qemu = fs::read_to_string(self.path("qemu.log")).unwrap_or_default();
-                bail!(
-                    "the guest does not boot. QEMU: {qemu}\nThe kernel's last lines:\n{}",
-                    tail(&guest.console)
-                );
+                bail!("the guest does not boot.\n{}", self.words(&guest));
             }
         }
         guest.run(
             Duration::from_secs(self.args.timeout),
             stdout,
             self.interactive,
+        )
+    }
+
+    /// The last words of QEMU and of the kernel in it.
+    fn words(&self, guest: &Guest) -> String {
+        let said = |who: &str, log: &Path| match tail(log) {
+            text if text.trim().is_empty() => format!("{who} said nothing."),
+            text => format!("{who} said:\n{text}"),
+        };
+        format!(
+            "{}\n{}",
+            said("QEMU", &self.path("qemu.log")),
+            said("The kernel", &guest.console)
         )
     }
 
@@ -185,8 +196,8 @@ impl<'a> Job<'a> {
             true => qemu,
             false => qemu
                 .stdin_null()
-                .stdout_path(self.path("qemu.log"))
-                .stderr_to_stdout(),
+                .stderr_to_stdout()
+                .stdout_path(self.path("qemu.log")),
         };
         let qemu = Machine {
             handle: qemu.unchecked().start()?,
@@ -195,7 +206,7 @@ impl<'a> Job<'a> {
         for listener in &listeners {
             streams.push(
                 qemu.accept(listener)
-                    .with_context(|| tail(&self.path("qemu.log")))?,
+                    .with_context(|| format!("QEMU failed:\n{}", tail(&self.path("qemu.log"))))?,
             );
         }
         let [control, stdin, stdout, stderr, console] = <[UnixStream; 5]>::try_from(streams)
@@ -232,7 +243,10 @@ impl Machine {
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error.into()),
             }
-            ensure!(self.handle.try_wait()?.is_none(), "QEMU did not start");
+            ensure!(
+                self.handle.try_wait()?.is_none(),
+                "it ended before it connected"
+            );
             thread::sleep(Duration::from_millis(5));
         }
     }
