@@ -21,6 +21,7 @@ mod layout;
 mod list;
 mod memory;
 mod number;
+mod pages;
 mod registry;
 mod stats;
 mod window;

@@ -282,6 +282,15 @@ impl Device {
         Ok(())
     }
 
+    /// Where in its window page `page` of the device lies, in pages.
+    pub(crate) fn page_in_memory(&self, page: u64) -> u64 {
+        let offset = page.saturating_mul(layout::PAGE);
+        match self.place(offset, 1) {
+            Ok(Some((_, start, _))) => start / layout::PAGE,
+            _ => 0,
+        }
+    }
+
     /// What is mapped at page `page` of the device.
     pub(crate) fn page(&self, page: u64) -> Option<Page<'_>> {
         let (window, start, _) = self.place(page.checked_mul(layout::PAGE)?, 1).ok()??;

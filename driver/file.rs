@@ -164,6 +164,10 @@ impl FileOperations for OpenFile {
         events
     }
 
+    fn page_in_memory(&self, page: u64) -> u64 {
+        self.device.page_in_memory(page)
+    }
+
     fn mmap(&self, vma: &VmaNew) -> Result<Setup> {
         let window = self
             .device()?

@@ -15,15 +15,9 @@ use kernel::{
 use crate::{
     abi,
     abstractions::{
-        cache::{
-            Cache,
-            Uncached, //
-        },
+        cache::Cache,
         dma,
-        folio::{
-            available_pages,
-            Folio, //
-        },
+        folio::available_pages,
         iomem::{
             IoMemory,
             Refusal, //
@@ -35,7 +29,8 @@ use crate::{
         memory::SharedMemory,
         vma::Page, //
     },
-    layout::PAGE, //
+    layout::PAGE,
+    pages::Pages, //
 };
 
 // `layout` is told the page size, because it must also build where there is no kernel.
@@ -94,8 +89,7 @@ pub(crate) struct Memory {
 }
 
 enum Backing {
-    Folios { folios: KVVec<Folio>, kind: Kind },
-    Uncached { folios: Uncached, kind: Kind },
+    Pages { pages: Pages, kind: Kind },
     Dma(dma::Coherent),
     Physical(IoMemory),
 }
@@ -114,25 +108,17 @@ impl Memory {
         }
         let backing = match (request.kind, request.address, request.device) {
             (kind @ (Kind::Pages | Kind::Contiguous), None, None) => {
-                let folios = match kind {
-                    Kind::Contiguous => Folio::contiguous(count).inspect_err(|_| {
+                let pages = match kind {
+                    Kind::Contiguous => Pages::contiguous(count, cache).inspect_err(|error| {
                         pr_err!(
-                            "{what}: no run of {size} bytes is free or can be made free: memory is \
-                            too scattered; ask for less, or sooner after boot\n"
+                            "{what}: no run of {size} bytes is free or can be made free ({error:?}): \
+                            memory is too scattered; ask for less, or sooner after boot\n"
                         )
                     }),
-                    _ => Folio::scattered(count)
-                        .inspect_err(|_| pr_err!("{what}: no memory for {size} bytes\n")),
+                    _ => Pages::new(count, cache)
+                        .inspect_err(|error| pr_err!("{what}: no {size} bytes: {error:?}\n")),
                 }?;
-                match cache {
-                    Cache::Cached => Backing::Folios { folios, kind },
-                    _ => Backing::Uncached {
-                        folios: Uncached::new(folios, cache).inspect_err(|error| {
-                            pr_err!("{what}: the cache mode cannot be set: {error:?}\n")
-                        })?,
-                        kind,
-                    },
-                }
+                Backing::Pages { pages, kind }
             }
             (Kind::Dma, None, Some(device)) => {
                 if cache != Cache::Cached {
@@ -162,7 +148,7 @@ impl Memory {
     /// Which kind it is.
     pub(crate) fn kind(&self) -> Kind {
         match &self.backing {
-            Backing::Folios { kind, .. } | Backing::Uncached { kind, .. } => *kind,
+            Backing::Pages { kind, .. } => *kind,
             Backing::Dma(_) => Kind::Dma,
             Backing::Physical(_) => Kind::Physical,
         }
@@ -183,18 +169,21 @@ impl Memory {
         match &self.backing {
             Backing::Dma(memory) => Some(memory.bus()),
             Backing::Physical(memory) => Some(memory.start()),
-            _ if self.kind() == Kind::Contiguous => Some(self.folios()?.first()?.address()),
-            _ => None,
+            Backing::Pages { pages, kind } if *kind == Kind::Contiguous => {
+                Some(pages.page(0)?.address())
+            }
+            Backing::Pages { .. } => None,
         }
     }
 
-    /// Its pages, if it consists of ordinary ones.
-    pub(crate) fn folios(&self) -> Option<&[Folio]> {
-        match &self.backing {
-            Backing::Folios { folios, .. } => Some(folios),
-            Backing::Uncached { folios, .. } => Some(folios.folios()),
-            _ => None,
-        }
+    /// Whether it consists of ordinary pages.
+    pub(crate) fn has_pages(&self) -> bool {
+        matches!(self.backing, Backing::Pages { .. })
+    }
+
+    /// Whether huge page-table entries can map some of it.
+    pub(crate) fn has_huge_pages(&self) -> bool {
+        matches!(&self.backing, Backing::Pages { pages, .. } if pages.has_huge())
     }
 
     /// What is mapped at page `page`.
@@ -205,7 +194,7 @@ impl Memory {
             Backing::Physical(memory) => {
                 Some(Page::Frame((memory.start() / PAGE).checked_add(page)?))
             }
-            _ => Some(Page::Folio(self.folios()?.get(index)?)),
+            Backing::Pages { pages, .. } => Some(Page::Folio(pages.page(index)?)),
         }
     }
 
@@ -248,18 +237,11 @@ impl Memory {
     /// The memory at `start` that can be used in one go: what it is in, where in that, and how much
     /// of it follows.
     fn piece(&self, start: u64) -> Option<(&dyn SharedMemory, usize, u64)> {
+        let start = usize::try_from(start).ok()?;
         match &self.backing {
-            Backing::Dma(memory) => Some((memory, usize::try_from(start).ok()?, u64::MAX)),
-            Backing::Physical(memory) => Some((memory, usize::try_from(start).ok()?, u64::MAX)),
-            _ => {
-                let page = usize::try_from(start / PAGE).ok()?;
-                let within = start % PAGE;
-                Some((
-                    self.folios()?.get(page)?,
-                    within as usize,
-                    PAGE.saturating_sub(within),
-                ))
-            }
+            Backing::Dma(memory) => Some((memory, start, u64::MAX)),
+            Backing::Physical(memory) => Some((memory, start, u64::MAX)),
+            Backing::Pages { pages, .. } => pages.piece(start),
         }
     }
 

@@ -66,13 +66,14 @@ impl Window {
 
     /// Whether a process may have a copy-on-write mapping: of cached pages of RAM only.
     pub(crate) fn allows_private(&self) -> bool {
-        self.memory.cache() == Cache::Cached && self.memory.folios().is_some()
+        self.memory.cache() == Cache::Cached && self.memory.has_pages()
     }
 
     /// How it is mapped.
     pub(crate) fn setup(&self) -> Setup {
         Setup {
-            frames: self.memory.folios().is_none(),
+            frames: !self.memory.has_pages(),
+            huge: self.memory.has_huge_pages(),
             cache: self.memory.cache(),
         }
     }

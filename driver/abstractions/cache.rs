@@ -63,13 +63,13 @@ impl Cache {
 ///
 /// All of `folios` have the same mode other than cached.
 pub(crate) struct Uncached {
-    folios: KVVec<Folio>,
+    folios: KVVec<Folio<0>>,
 }
 
 impl Uncached {
     /// Changes the mode of pages that nobody else has seen yet; it must be another than cached.
     #[cfg(CONFIG_X86)]
-    pub(crate) fn new(folios: KVVec<Folio>, cache: Cache) -> Result<Self> {
+    pub(crate) fn new(folios: KVVec<Folio<0>>, cache: Cache) -> Result<Self> {
         let count = c_int::try_from(folios.len())?;
         let pages = pages(&folios);
         // SAFETY: `pages` is an array of `count` pages that are in the kernel's direct mapping.
@@ -87,12 +87,12 @@ impl Uncached {
 
     /// Not done: each architecture has its own way, and only x86's has been tried.
     #[cfg(not(CONFIG_X86))]
-    pub(crate) fn new(_folios: KVVec<Folio>, _cache: Cache) -> Result<Self> {
+    pub(crate) fn new(_folios: KVVec<Folio<0>>, _cache: Cache) -> Result<Self> {
         Err(super::errno::eopnotsupp())
     }
 
     /// The pages.
-    pub(crate) fn folios(&self) -> &[Folio] {
+    pub(crate) fn folios(&self) -> &[Folio<0>] {
         &self.folios
     }
 }
@@ -110,7 +110,7 @@ impl Drop for Uncached {
 
 /// Folios as the array of pointers that C takes.
 #[cfg(CONFIG_X86)]
-fn pages(folios: &[Folio]) -> *mut *mut bindings::page {
+fn pages(folios: &[Folio<0>]) -> *mut *mut bindings::page {
     // CAST: `Folio` is a transparent wrapper of a pointer to a page. C only reads the array.
     folios.as_ptr().cast::<*mut bindings::page>().cast_mut()
 }

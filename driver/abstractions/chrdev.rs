@@ -133,6 +133,10 @@ pub(crate) trait FileOperations: VmOperations {
     /// The events (`POLL*`) that hold now.
     fn poll(&self, file: &File) -> u32;
 
+    /// Where in its memory page `page` of the device lies, in pages: mappings are put at addresses
+    /// where huge page-table entries fit to that.
+    fn page_in_memory(&self, page: u64) -> u64;
+
     /// Says how a new mapping is to be set up, or refuses it.
     fn mmap(&self, vma: &VmaNew) -> Result<Setup>;
 
@@ -176,6 +180,7 @@ impl<T: FileOperations> Cdev<T> {
         compat_ioctl: bindings::compat_ptr_ioctl,
         poll: Some(poll::<T>),
         mmap: Some(mmap::<T>),
+        get_unmapped_area: Some(get_unmapped_area::<T>),
         show_fdinfo: Some(show_fdinfo::<T>),
         ..pin_init::zeroed()
     };
@@ -387,6 +392,23 @@ unsafe extern "C" fn mmap<T: FileOperations>(
         unsafe { vma::install(this, vma, &setup) };
         Ok(0)
     })
+}
+
+/// # Safety
+///
+/// Called by the VFS only, for an open file of `T`.
+unsafe extern "C" fn get_unmapped_area<T: FileOperations>(
+    file: *mut bindings::file,
+    address: c_ulong,
+    len: c_ulong,
+    page: c_ulong,
+    flags: c_ulong,
+) -> c_ulong {
+    // SAFETY: The VFS calls this between open and release.
+    let this: &T = unsafe { private(file) };
+    let page = this.page_in_memory(page as u64) as usize;
+    // SAFETY: The file is valid. The page is only used to find an address that fits to it.
+    unsafe { bindings::thp_get_unmapped_area(file, address, len, page, flags) }
 }
 
 /// # Safety

@@ -5,7 +5,10 @@
 //! C headers: [`include/linux/gfp.h`](srctree/include/linux/gfp.h),
 //! [`include/linux/highmem.h`](srctree/include/linux/highmem.h)
 
-use core::ptr::NonNull;
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
     page::{
@@ -32,40 +35,94 @@ use super::{
     }, //
 };
 
-/// How folios are allocated: zeroed, and failing where otherwise the kernel would kill a process
-/// or fill its log.
-const GFP: bindings::gfp_t = bindings::GFP_KERNEL
-    | bindings::__GFP_ZERO
-    | bindings::__GFP_NOWARN
-    | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT;
+#[cfg(CONFIG_HIGHMEM)]
+compile_error!("folios of more than one page need all memory in the kernel's direct mapping");
+
+/// How folios are allocated: zeroed, and failing where otherwise the kernel would fill its log.
+const GFP: bindings::gfp_t = bindings::GFP_KERNEL | bindings::__GFP_ZERO | bindings::__GFP_NOWARN;
+
+/// Where otherwise the kernel would kill a process.
+const GFP_MAYFAIL: bindings::gfp_t = GFP | 1 << bindings::___GFP_RETRY_MAYFAIL_BIT;
+
+/// Only if it takes little work.
+const GFP_EASY: bindings::gfp_t = GFP | 1 << bindings::___GFP_NORETRY_BIT;
+
+/// Charged to the memory cgroup of the current task.
+const ACCOUNT: bindings::gfp_t = bindings::GFP_KERNEL_ACCOUNT & !bindings::GFP_KERNEL;
 
 /// Bytes of a `struct page`.
 const STRUCT_PAGE: usize = size_of::<bindings::page>();
 
-/// One zeroed page of ordinary memory that user space may map while the kernel reads and writes it.
+/// The order of the folios that one huge page-table entry maps.
+pub(crate) const HUGE: u32 = 9;
+
+/// Pages of such a folio.
+pub(crate) const HUGE_PAGES: usize = 1 << HUGE;
+
+/// 2 to the `ORDER` zeroed pages in one run that user space may map while the kernel reads and
+/// writes them.
 ///
 /// # Invariants
 ///
-/// The pointer is to a page of order 0 of which `self` owns one reference.
+/// The pointer is to the first page of a folio of this order of which `self` owns one reference.
 #[repr(transparent)]
-pub(crate) struct Folio(NonNull<bindings::page>);
+pub(crate) struct Folio<const ORDER: u32>(NonNull<bindings::page>);
 
-// SAFETY: A page belongs to no thread: its last reference can be put anywhere.
-unsafe impl Send for Folio {}
+// SAFETY: A folio belongs to no thread: its last reference can be put anywhere.
+unsafe impl<const ORDER: u32> Send for Folio<ORDER> {}
 
 // SAFETY: What can be done with `&Folio` is done by C functions that may run at the same time, or
 // by volatile copies of bytes.
-unsafe impl Sync for Folio {}
+unsafe impl<const ORDER: u32> Sync for Folio<ORDER> {}
 
-impl Folio {
+impl<const ORDER: u32> Folio<ORDER> {
+    /// Bytes of the folio.
+    const SIZE: usize = PAGE_SIZE << ORDER;
+
+    /// Allocates a folio, charged to the current memory cgroup. One of more than a page is only
+    /// given if it takes little work.
+    pub(crate) fn new() -> Result<Self> {
+        let gfp = if ORDER == 0 { GFP_MAYFAIL } else { GFP_EASY };
+        // SAFETY: The flags allow sleeping, and this is called in process context only.
+        let folio = unsafe { bindings::folio_alloc_noprof(gfp | ACCOUNT, ORDER) };
+        // INVARIANT: What is not null has this order and one reference, which is now ours. The
+        // first page of a folio is where the folio is.
+        Ok(Self(NonNull::new(folio.cast()).ok_or(ENOMEM)?))
+    }
+
+    /// One of its pages; `None` if it has not so many.
+    pub(crate) fn page(&self, index: usize) -> Option<FolioPage<'_>> {
+        if index >= 1 << ORDER {
+            return None;
+        }
+        Some(FolioPage {
+            head: self.0,
+            // SAFETY: The `struct page`s of a folio are an array, and `index` is inside it.
+            page: unsafe { self.0.add(index) },
+            order: ORDER,
+            _folio: PhantomData,
+        })
+    }
+
+    /// Calls `f` with the folio's address in the kernel.
+    fn with_address<R>(&self, f: impl FnOnce(*mut u8) -> R) -> R {
+        // SAFETY: The page is valid. Without high memory, what follows its address is the rest of
+        // the folio.
+        let address = unsafe { bindings::kmap_local_page(self.0.as_ptr()) };
+        let result = f(address.cast());
+        // SAFETY: `address` is what `kmap_local_page` gave in this very function, and nothing
+        // mapped after it is left.
+        unsafe { bindings::kunmap_local(address) };
+        result
+    }
+}
+
+impl Folio<0> {
     /// Allocates `count` pages, wherever they are, charged to the current memory cgroup.
     pub(crate) fn scattered(count: usize) -> Result<KVVec<Self>> {
         let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         for _ in 0..count {
-            // SAFETY: The flags allow sleeping, and this is called in process context only.
-            let page = unsafe { bindings::alloc_pages(GFP | bindings::GFP_KERNEL_ACCOUNT, 0) };
-            // INVARIANT: A page that is not null comes with one reference, which is now ours.
-            folios.push(Self(NonNull::new(page).ok_or(ENOMEM)?), GFP_KERNEL)?;
+            folios.push(Self::new()?, GFP_KERNEL)?;
         }
         Ok(folios)
     }
@@ -77,9 +134,10 @@ impl Folio {
         let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         // The node to start at: there must be one, and `numa_mem_id()` is inline in C.
         let node = Page::alloc_page(GFP_KERNEL)?.nid();
-        // SAFETY: As in `scattered`; the node has memory, and no other is left out.
-        let first =
-            unsafe { bindings::alloc_contig_pages_noprof(count, GFP, node, core::ptr::null_mut()) };
+        // SAFETY: As in `new`; the node has memory, and no other is left out.
+        let first = unsafe {
+            bindings::alloc_contig_pages_noprof(count, GFP_MAYFAIL, node, core::ptr::null_mut())
+        };
         let first = NonNull::new(first).ok_or(ENOMEM)?;
         for index in 0..count {
             // INVARIANT: The run is of `count` pages of order 0, each with a reference that is now
@@ -90,84 +148,100 @@ impl Folio {
         }
         Ok(folios)
     }
+}
 
-    /// Takes another reference, for a page table entry that is being made.
-    pub(super) fn get(&self) -> *mut bindings::page {
-        let page = self.0.as_ptr();
-        // SAFETY: The page is valid, and its reference count is only ever changed atomically.
-        let count = unsafe { Atomic::from_ptr(&raw mut (*page)._refcount.counter) };
-        // `self` holds a reference, so that the count is not zero. This is `get_page()`, which is
-        // inline in C.
-        count.add(1, Relaxed);
-        page
+impl<const ORDER: u32> SharedMemory for Folio<ORDER> {
+    fn copy_to(&self, start: usize, len: usize, to: &mut Destination<'_>) -> usize {
+        let (start, len) = clamp(Self::SIZE, start, len);
+        // SAFETY: `address` is that of the folio, the range lies in it, and the iterator is a valid
+        // destination.
+        self.with_address(|address| unsafe {
+            bindings::_copy_to_iter(address.add(start).cast(), len, to.as_raw())
+        })
     }
 
-    /// Its page, without another reference.
+    fn copy_from(&self, start: usize, len: usize, from: &mut Source<'_>) -> usize {
+        let (start, len) = clamp(Self::SIZE, start, len);
+        // SAFETY: `address` is that of the folio, the range lies in it, and the iterator is a valid
+        // source.
+        self.with_address(|address| unsafe {
+            bindings::_copy_from_iter(address.add(start).cast(), len, from.as_raw())
+        })
+    }
+
+    fn fill(&self, start: usize, len: usize, byte: u8) {
+        let (start, len) = clamp(Self::SIZE, start, len);
+        // SAFETY: `address` is that of the folio, and the range lies in it. `memset` is the
+        // kernel's, which may run while others use the memory.
+        self.with_address(|address| unsafe {
+            bindings::memset(address.add(start).cast(), c_int::from(byte), len);
+        });
+    }
+
+    fn write(&self, start: usize, bytes: &[u8]) {
+        let (start, len) = clamp(Self::SIZE, start, bytes.len());
+        let bytes = bytes.get(..len).unwrap_or_default();
+        // SAFETY: `address` is that of the folio, and the range lies in it.
+        self.with_address(|address| unsafe { write_bytes(address.add(start), bytes) });
+    }
+
+    fn read(&self, start: usize, bytes: &mut [u8]) {
+        let (start, len) = clamp(Self::SIZE, start, bytes.len());
+        let bytes = bytes.get_mut(..len).unwrap_or_default();
+        // SAFETY: `address` is that of the folio, and the range lies in it.
+        self.with_address(|address| unsafe { read_bytes(address.add(start), bytes) });
+    }
+}
+
+impl<const ORDER: u32> Drop for Folio<ORDER> {
+    fn drop(&mut self) {
+        // SAFETY: The reference is ours by the type's invariant, and nobody uses it after this.
+        unsafe { bindings::__free_pages(self.0.as_ptr(), ORDER) };
+    }
+}
+
+/// A page of a folio that cannot go away.
+///
+/// # Invariants
+///
+/// `page` is one of the pages of the folio of this order that starts at `head`, which has a
+/// reference for `'a`.
+pub(crate) struct FolioPage<'a> {
+    head: NonNull<bindings::page>,
+    page: NonNull<bindings::page>,
+    order: u32,
+    _folio: PhantomData<&'a ()>,
+}
+
+impl FolioPage<'_> {
+    /// Takes another reference, for a page table entry that is being made.
+    pub(super) fn get(&self) -> *mut bindings::page {
+        let head = self.head.as_ptr();
+        // SAFETY: The page is valid, and its reference count is only ever changed atomically.
+        let count = unsafe { Atomic::from_ptr(&raw mut (*head)._refcount.counter) };
+        // By the type's invariant the count is not zero. This is `get_page()`, which is inline in
+        // C: the references of a folio are counted in its first page.
+        count.add(1, Relaxed);
+        self.as_raw()
+    }
+
+    /// The page, without another reference.
     pub(super) fn as_raw(&self) -> *mut bindings::page {
-        self.0.as_ptr()
+        self.page.as_ptr()
+    }
+
+    /// The folio, if a huge entry can map it and this is its first page.
+    pub(super) fn huge(&self) -> Option<*mut bindings::folio> {
+        (self.order == HUGE && self.page == self.head).then_some(self.head.as_ptr().cast())
     }
 
     /// Its physical address.
     pub(crate) fn address(&self) -> u64 {
         // SAFETY: Set at boot, and never changed.
         let first = unsafe { bindings::vmemmap_base };
-        let index = (self.0.as_ptr() as usize).wrapping_sub(first) / STRUCT_PAGE;
+        let index = (self.page.as_ptr() as usize).wrapping_sub(first) / STRUCT_PAGE;
         // This is `page_to_phys()`, which is inline in C, of the one memory model of x86-64.
         (index as u64).wrapping_mul(PAGE_SIZE as u64)
-    }
-
-    /// Calls `f` with the page's address in the kernel.
-    fn with_address(&self, f: impl FnOnce(*mut u8)) {
-        // SAFETY: The page is valid.
-        let address = unsafe { bindings::kmap_local_page(self.0.as_ptr()) };
-        f(address.cast());
-        // SAFETY: `address` is what `kmap_local_page` gave in this very function, and nothing
-        // mapped after it is left.
-        unsafe { bindings::kunmap_local(address) };
-    }
-}
-
-impl SharedMemory for Folio {
-    fn copy_to(&self, start: usize, len: usize, to: &mut Destination<'_>) -> usize {
-        let (start, len) = clamp(PAGE_SIZE, start, len);
-        // SAFETY: The page is valid, the range lies in it, and the iterator is a valid destination.
-        unsafe { bindings::copy_page_to_iter(self.0.as_ptr(), start, len, to.as_raw()) }
-    }
-
-    fn copy_from(&self, start: usize, len: usize, from: &mut Source<'_>) -> usize {
-        let (start, len) = clamp(PAGE_SIZE, start, len);
-        // SAFETY: The page is valid, the range lies in it, and the iterator is a valid source.
-        unsafe { bindings::copy_page_from_iter(self.0.as_ptr(), start, len, from.as_raw()) }
-    }
-
-    fn fill(&self, start: usize, len: usize, byte: u8) {
-        let (start, len) = clamp(PAGE_SIZE, start, len);
-        self.with_address(|address| {
-            // SAFETY: `address` is that of the page, and the range lies in it. `memset` is the
-            // kernel's, which may run while others use the memory.
-            unsafe { bindings::memset(address.add(start).cast(), c_int::from(byte), len) };
-        });
-    }
-
-    fn write(&self, start: usize, bytes: &[u8]) {
-        let (start, len) = clamp(PAGE_SIZE, start, bytes.len());
-        let bytes = bytes.get(..len).unwrap_or_default();
-        // SAFETY: `address` is that of the page, and the range lies in it.
-        self.with_address(|address| unsafe { write_bytes(address.add(start), bytes) });
-    }
-
-    fn read(&self, start: usize, bytes: &mut [u8]) {
-        let (start, len) = clamp(PAGE_SIZE, start, bytes.len());
-        let bytes = bytes.get_mut(..len).unwrap_or_default();
-        // SAFETY: `address` is that of the page, and the range lies in it.
-        self.with_address(|address| unsafe { read_bytes(address.add(start), bytes) });
-    }
-}
-
-impl Drop for Folio {
-    fn drop(&mut self) {
-        // SAFETY: The reference is ours by the type's invariant, and nobody uses it after this.
-        unsafe { bindings::__free_pages(self.0.as_ptr(), 0) };
     }
 }
 

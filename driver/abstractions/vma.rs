@@ -11,18 +11,24 @@ use kernel::{
         flags,
         VmaNew,
         VmaRef, //
-    }, //
+    },
+    page::PAGE_SIZE,
+    prelude::*, //
 };
 
 use super::{
     cache::Cache,
-    folio::Folio, //
+    folio::{
+        FolioPage,
+        HUGE,
+        HUGE_PAGES, //
+    }, //
 };
 
 /// What is mapped at a page.
 pub(crate) enum Page<'a> {
     /// A page of RAM.
-    Folio(&'a Folio),
+    Folio(FolioPage<'a>),
     /// The page frame with this number, about which the memory manager knows nothing more.
     Frame(u64),
 }
@@ -31,6 +37,8 @@ pub(crate) enum Page<'a> {
 pub(crate) struct Setup {
     /// Whether faults give [`Page::Frame`]s, or else [`Page::Folio`]s. A mapping has one kind only.
     pub(crate) frames: bool,
+    /// Whether huge page-table entries may map it.
+    pub(crate) huge: bool,
     /// How the processor caches it.
     pub(crate) cache: Cache,
 }
@@ -51,7 +59,7 @@ pub(crate) trait VmOperations: Send + Sync + Sized + 'static {
 ///
 /// The mapping can then not be grown, and does not go into core dumps. One of folios is neither
 /// `VM_PFNMAP` nor `VM_MIXEDMAP`: its pages are as good as any for `get_user_pages`, and huge
-/// entries, once there are any, survive being split.
+/// entries survive being split.
 ///
 /// # Safety
 ///
@@ -70,6 +78,9 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
         if setup.frames {
             vma.__bindgen_anon_2.vm_flags |= bindings::VM_PFNMAP;
         }
+        if setup.huge {
+            vma.__bindgen_anon_2.vm_flags |= bindings::VM_HUGEPAGE;
+        }
         vma.vm_page_prot = setup.cache.protect(vma.vm_page_prot);
         vma.vm_ops = &Table::<T>::OPERATIONS;
         vma.vm_private_data = core::ptr::from_ref(this).cast_mut().cast();
@@ -84,6 +95,7 @@ impl<T: VmOperations> Table<T> {
         open: Some(open::<T>),
         close: Some(close::<T>),
         fault: Some(fault::<T>),
+        huge_fault: Some(huge_fault::<T>),
         ..pin_init::zeroed()
     };
 }
@@ -136,27 +148,149 @@ unsafe extern "C" fn close<T: VmOperations>(vma: *mut bindings::vm_area_struct) 
     this.closed(unsafe { VmaRef::from_raw(vma) });
 }
 
+/// Bytes of a page.
+const PAGE: u64 = PAGE_SIZE as u64;
+
+/// Bytes that a huge entry maps.
+const HUGE_BYTES: u64 = HUGE_PAGES as u64 * PAGE;
+
+/// Bytes that a fault maps at once, if huge entries do not.
+const AROUND: u64 = 16 * PAGE;
+
+/// What a fault is about.
+struct Fault {
+    vma: *mut bindings::vm_area_struct,
+    /// The address, at the start of a page, and the page of the file that belongs there.
+    address: u64,
+    page: u64,
+    write: bool,
+}
+
+impl Fault {
+    /// # Safety
+    ///
+    /// `vmf` must be a valid fault.
+    unsafe fn new(vmf: *const bindings::vm_fault) -> Self {
+        // SAFETY: The caller promises it.
+        unsafe {
+            let about = &(*vmf).__bindgen_anon_1;
+            Self {
+                vma: about.vma,
+                address: about.address as u64,
+                page: about.pgoff as u64,
+                write: (*vmf).flags & bindings::fault_flag_FAULT_FLAG_WRITE != 0,
+            }
+        }
+    }
+
+    /// The VMA.
+    ///
+    /// # Safety
+    ///
+    /// It must still be valid and locked for `'a`.
+    unsafe fn vma<'a>(&self) -> &'a VmaRef {
+        // SAFETY: The caller promises it.
+        unsafe { VmaRef::from_raw(self.vma) }
+    }
+
+    /// The page of the file at `address`; `None` if the VMA does not map `bytes` from there.
+    fn page_at(&self, vma: &VmaRef, address: u64, bytes: u64) -> Option<u64> {
+        let end = address.checked_add(bytes)?;
+        if address < vma.start() as u64 || end > vma.end() as u64 {
+            return None;
+        }
+        let page = address.checked_sub(vma.start() as u64)? / PAGE;
+        first_page(vma).checked_add(page)
+    }
+
+    /// Whether it makes a copy of its own.
+    fn is_copy(&self, vma: &VmaRef) -> bool {
+        self.write && !is_shared(vma)
+    }
+}
+
 /// # Safety
 ///
 /// Called by the memory manager only, for a VMA of [`Table<T>`] that it holds locked.
 unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
     // SAFETY: The fault is valid for the call.
-    let (vma, page, address) = unsafe {
-        let about = &(*vmf).__bindgen_anon_1;
-        (about.vma, about.pgoff as u64, about.address)
-    };
+    let fault = unsafe { Fault::new(vmf) };
     // SAFETY: As in `open`.
-    let this: &T = unsafe { private(vma) };
-    match this.page(page) {
-        Some(Page::Folio(folio)) => {
+    let this: &T = unsafe { private(fault.vma) };
+    match this.page(fault.page) {
+        Some(Page::Folio(page)) => {
+            // SAFETY: As above.
+            unsafe { fault_around(this, vmf, &fault) };
             // SAFETY: The fault is ours to answer. The memory manager takes over the reference.
-            unsafe { (*vmf).page = folio.get() };
+            unsafe { (*vmf).page = page.get() };
             0
         }
         // SAFETY: The VMA was set up for frames (`Setup::frames`), and the address is in it.
         Some(Page::Frame(frame)) => unsafe {
-            bindings::vmf_insert_pfn(vma, address, frame as usize)
+            bindings::vmf_insert_pfn(fault.vma, fault.address as usize, frame as usize)
         },
         None => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+    }
+}
+
+/// Maps what lies around a page that is about to be mapped.
+///
+/// # Safety
+///
+/// `vmf` must be a valid fault, `fault` what it is about, of a VMA of folios that is locked.
+unsafe fn fault_around<T: VmOperations>(this: &T, vmf: *mut bindings::vm_fault, fault: &Fault) {
+    // SAFETY: The caller promises it.
+    let vma = unsafe { fault.vma() };
+    if fault.is_copy(vma) {
+        return;
+    }
+    let start = fault.address & !(AROUND - 1);
+    for offset in (0..AROUND).step_by(PAGE_SIZE) {
+        let address = start.saturating_add(offset);
+        let Some(Page::Folio(page)) = fault
+            .page_at(vma, address, PAGE)
+            .filter(|page| *page != fault.page)
+            .and_then(|page| this.page(page))
+        else {
+            continue;
+        };
+        // SAFETY: The caller promises a valid fault. The other one differs in its address, which
+        // is in the same VMA, and of which alone the callee takes note. It takes a reference of its
+        // own. If it fails, or somebody else was first, the page's own fault will tell.
+        unsafe {
+            let mut other = core::ptr::read(vmf);
+            other.__bindgen_anon_1.address = address as usize;
+            bindings::vmf_insert_page_mkwrite(&mut other, page.as_raw(), fault.write);
+        }
+    }
+}
+
+/// # Safety
+///
+/// Called by the memory manager only, for a VMA of [`Table<T>`] that it holds locked.
+unsafe extern "C" fn huge_fault<T: VmOperations>(
+    vmf: *mut bindings::vm_fault,
+    order: c_uint,
+) -> bindings::vm_fault_t {
+    // SAFETY: The fault is valid for the call.
+    let fault = unsafe { Fault::new(vmf) };
+    // SAFETY: As in `open`.
+    let (this, vma): (&T, _) = unsafe { (private(fault.vma), fault.vma()) };
+    let start = fault.address & !(HUGE_BYTES - 1);
+    let folio = || {
+        if order != HUGE || fault.is_copy(vma) {
+            return None;
+        }
+        let page = fault.page_at(vma, start, HUGE_BYTES)?;
+        match this.page(page)? {
+            Page::Folio(page) => page.huge(),
+            Page::Frame(_) => None,
+        }
+    };
+    match folio() {
+        // SAFETY: The folio has the order of a huge entry, and lies in the VMA as one does. The
+        // callee takes a reference of its own.
+        Some(folio) => unsafe { bindings::vmf_insert_folio_pmd(vmf, folio, fault.write) },
+        None => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
     }
 }

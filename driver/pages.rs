@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Pages of RAM in order, from the largest folios to be had.
+
+#![deny(unsafe_code)]
+#![deny(clippy::arithmetic_side_effects)]
+
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
+
+use crate::abstractions::{
+    cache::{
+        Cache,
+        Uncached, //
+    },
+    folio::{
+        Folio,
+        FolioPage,
+        HUGE,
+        HUGE_PAGES, //
+    },
+    memory::SharedMemory, //
+};
+
+/// Pages of RAM.
+pub(crate) enum Pages {
+    /// One by one.
+    Single(KVVec<Folio<0>>),
+    /// One by one, and not cached.
+    Uncached(Uncached),
+    /// In chunks that a huge page-table entry can map. The last may have fewer pages.
+    Chunks(KVVec<Chunk>),
+}
+
+/// [`HUGE_PAGES`] pages.
+pub(crate) enum Chunk {
+    /// In one folio.
+    Huge(Folio<HUGE>),
+    /// One by one, because there was no such folio, or because they are fewer.
+    Single(KVVec<Folio<0>>),
+}
+
+impl Pages {
+    /// Allocates `count` pages.
+    pub(crate) fn new(count: usize, cache: Cache) -> Result<Self> {
+        if cache != Cache::Cached || count < HUGE_PAGES {
+            return Self::of(Folio::scattered(count)?, cache);
+        }
+        let mut chunks = KVVec::with_capacity(
+            count.div_ceil(HUGE_PAGES),
+            GFP_KERNEL_ACCOUNT | __GFP_NOWARN,
+        )?;
+        let mut left = count;
+        while left > 0 {
+            let pages = left.min(HUGE_PAGES);
+            let huge = (pages == HUGE_PAGES).then(Folio::new);
+            let chunk = match huge {
+                Some(Ok(folio)) => Chunk::Huge(folio),
+                _ => Chunk::Single(Folio::scattered(pages)?),
+            };
+            chunks.push(chunk, GFP_KERNEL)?;
+            left = left.saturating_sub(pages);
+        }
+        Ok(Self::Chunks(chunks))
+    }
+
+    /// Allocates `count` pages in one physical run.
+    pub(crate) fn contiguous(count: usize, cache: Cache) -> Result<Self> {
+        Self::of(Folio::contiguous(count)?, cache)
+    }
+
+    fn of(folios: KVVec<Folio<0>>, cache: Cache) -> Result<Self> {
+        Ok(match cache {
+            Cache::Cached => Self::Single(folios),
+            _ => Self::Uncached(Uncached::new(folios, cache)?),
+        })
+    }
+
+    /// Whether there are huge folios.
+    pub(crate) fn has_huge(&self) -> bool {
+        match self {
+            Self::Chunks(chunks) => chunks.iter().any(|chunk| matches!(chunk, Chunk::Huge(_))),
+            _ => false,
+        }
+    }
+
+    /// Page `index`.
+    pub(crate) fn page(&self, index: usize) -> Option<FolioPage<'_>> {
+        match self {
+            Self::Single(folios) => folios.get(index)?.page(0),
+            Self::Uncached(folios) => folios.folios().get(index)?.page(0),
+            Self::Chunks(chunks) => {
+                let within = index % HUGE_PAGES;
+                match chunks.get(index / HUGE_PAGES)? {
+                    Chunk::Huge(folio) => folio.page(within),
+                    Chunk::Single(folios) => folios.get(within)?.page(0),
+                }
+            }
+        }
+    }
+
+    /// The memory at byte `start` that can be used in one go: the folio, where in it, and how much
+    /// of it follows.
+    pub(crate) fn piece(&self, start: usize) -> Option<(&dyn SharedMemory, usize, u64)> {
+        let index = start / PAGE_SIZE;
+        match self {
+            Self::Single(folios) => single(folios, index, start),
+            Self::Uncached(folios) => single(folios.folios(), index, start),
+            Self::Chunks(chunks) => match chunks.get(index / HUGE_PAGES)? {
+                Chunk::Huge(folio) => piece(folio, HUGE_PAGES * PAGE_SIZE, start),
+                Chunk::Single(folios) => single(folios, index % HUGE_PAGES, start),
+            },
+        }
+    }
+}
+
+/// The piece at byte `start` in folio `index` of `folios`.
+fn single(
+    folios: &[Folio<0>],
+    index: usize,
+    start: usize,
+) -> Option<(&dyn SharedMemory, usize, u64)> {
+    piece(folios.get(index)?, PAGE_SIZE, start)
+}
+
+/// The piece at byte `start` in a folio of `size` bytes that starts at a multiple of that.
+fn piece(
+    folio: &dyn SharedMemory,
+    size: usize,
+    start: usize,
+) -> Option<(&dyn SharedMemory, usize, u64)> {
+    let within = start.checked_rem(size)?;
+    Some((folio, within, size.saturating_sub(within) as u64))
+}
