@@ -246,6 +246,21 @@ fn each_defect_names_its_window() {
 }
 
 #[test]
+fn each_defect_says_what_it_is() {
+    let all = [
+        Defect::Empty(3),
+        Defect::Unaligned(3),
+        Defect::TooLarge(3),
+        Defect::Overlap(3),
+    ];
+    for (index, defect) in all.into_iter().enumerate() {
+        assert_eq!(defect.window(), 3);
+        let others = all.iter().skip(index + 1);
+        assert!(others.clone().all(|other| other.why() != defect.why()));
+    }
+}
+
+#[test]
 fn no_windows_is_an_empty_device() {
     assert_eq!(layout::check(&[]), Ok(()));
     assert_eq!(layout::size(&[]), 0);
