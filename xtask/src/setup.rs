@@ -180,6 +180,9 @@ impl Home {
             .into();
         argv.push(format!("--include={}", packages.join(",")));
         argv.push(r#"--aptopt=APT::Install-Recommends "false""#.into());
+        argv.push(r#"--aptopt=Acquire::Retries "3""#.into());
+        // The tree is looked at before each use, so dpkg need not wait for the disk.
+        argv.push("--dpkgopt=force-unsafe-io".into());
         for docs in ["doc", "man", "locale"] {
             argv.push(format!("--dpkgopt=path-exclude=/usr/share/{docs}/*"));
         }
