@@ -244,14 +244,16 @@ unsafe fn fault_around<T: VmOperations>(this: &T, vmf: *mut bindings::vm_fault, 
     if fault.is_copy(vma) {
         return;
     }
-    let start = fault.address & !(AROUND - 1);
-    for offset in (0..AROUND).step_by(PAGE_SIZE) {
-        let address = start.saturating_add(offset);
-        let Some(Page::Folio(page)) = fault
+    let start = (fault.address & !(AROUND - 1)).max(vma.start() as u64);
+    let end = (fault.address | (AROUND - 1)).min(vma.end() as u64);
+    for address in (start..end).step_by(PAGE_SIZE) {
+        if address == fault.address {
+            continue;
+        }
+        let page = fault
             .page_at(vma, address, PAGE)
-            .filter(|page| *page != fault.page)
-            .and_then(|page| this.page(page))
-        else {
+            .and_then(|page| this.page(page));
+        let Some(Page::Folio(page)) = page else {
             continue;
         };
         // SAFETY: The caller promises a valid fault. The other one differs in its address, which
