@@ -120,6 +120,17 @@ struct State {
     published: Option<Published>,
 }
 
+impl State {
+    /// Refuses a change of a device that is live.
+    fn check_off(&self, name: &CStr) -> Result {
+        if self.published.is_none() {
+            return Ok(());
+        }
+        pr_err!("{name}: it is live: write 0 to live before changing its windows\n");
+        Err(EBUSY)
+    }
+}
+
 impl Directory for DeviceFolder {
     const MODULE: &'static ThisModule = &THIS_MODULE;
     const ATTRIBUTES: &'static [&'static CStr] = &[c"live"];
@@ -225,9 +236,7 @@ impl Directory for WindowsFolder {
     fn make(this: &Arc<Self>, name: &CStr) -> Result<Arc<WindowFolder>> {
         check_name("window", name)?;
         let mut state = this.device.state.lock();
-        if state.published.is_some() {
-            return Err(EBUSY);
-        }
+        state.check_off(&this.device.name)?;
         let window = Arc::pin_init(
             try_pin_init!(WindowFolder {
                 device: this.device.clone(),
@@ -329,9 +338,7 @@ impl Directory for WindowFolder {
 
     fn store(&self, attribute: usize, text: &str) -> Result {
         let state = self.device.state.lock();
-        if state.published.is_some() {
-            return Err(EBUSY);
-        }
+        state.check_off(&self.device.name)?;
         let mut settings = self.settings.lock();
         let done = match attribute {
             Self::OFFSET => optional(text, "auto", number::parse).map(|it| settings.offset = it),

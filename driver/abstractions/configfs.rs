@@ -359,7 +359,9 @@ unsafe extern "C" fn make_group<T: Directory>(
             CStr::from_char_ptr(name), //
         )
     };
-    let made = T::make(&this.data, name).and_then(|child| Group::new(name, child));
+    let made = T::make(&this.data, name).and_then(|child| {
+        Group::new(name, child.clone()).inspect_err(|_| this.data.remove(&child))
+    });
     match made {
         Ok(child) => child.into_raw(),
         Err(error) => error.to_ptr(),
