@@ -16,7 +16,10 @@ use kernel::{
     fmt,
     new_mutex,
     prelude::*,
-    str::CString,
+    str::{
+        BStr,
+        CString, //
+    },
     sync::{
         Arc,
         Mutex, //
@@ -148,15 +151,15 @@ impl Directory for DeviceFolder {
         to.write_char(if live { '1' } else { '0' })
     }
 
-    fn store(&self, _: usize, text: &str) -> Result {
-        match number::parse(text) {
+    fn store(&self, _: usize, text: &[u8]) -> Result {
+        match core::str::from_utf8(text).ok().and_then(number::parse) {
             Some(0) => {
                 self.unpublish();
                 Ok(())
             }
             Some(1) => self.publish(),
             _ => {
-                pr_err!("{}: live: not 0 or 1\n", &*self.name);
+                pr_err!("{}: live: not 0 or 1: \"{}\"\n", &*self.name, shown(text));
                 Err(EINVAL)
             }
         }
@@ -336,30 +339,35 @@ impl Directory for WindowFolder {
         }
     }
 
-    fn store(&self, attribute: usize, text: &str) -> Result {
+    fn store(&self, attribute: usize, text: &[u8]) -> Result {
         let state = self.device.state.lock();
         state.check_off(&self.device.name)?;
-        let mut settings = self.settings.lock();
-        let done = match attribute {
-            Self::OFFSET => optional(text, "auto", number::parse).map(|it| settings.offset = it),
-            Self::SIZE => number::parse(text).map(|it| settings.size = it),
-            Self::MEMORY => named(&Kind::ALL, text).map(|it| settings.kind = it),
-            Self::CACHE => named(&CACHES, text).map(|it| settings.cache = it),
-            Self::ACCESS => named(&Access::ALL, text).map(|it| settings.access = it),
-            Self::ADDRESS => optional(text, "none", number::parse).map(|it| settings.address = it),
-            Self::DEVICE => {
-                optional(text, "none", PciAddress::parse).map(|it| settings.device = it)
-            }
-            Self::FILL => number::parse(text)
-                .and_then(|it| u8::try_from(it).ok())
-                .map(|it| settings.fill = it),
-            _ => None,
-        };
-        done.ok_or_else(|| {
+        let text_of = core::str::from_utf8(text).ok();
+        let set = text_of.and_then(|text| self.settings.lock().set(attribute, text));
+        set.ok_or_else(|| {
             let name = Self::ATTRIBUTES.get(attribute).copied().unwrap_or(c"");
-            pr_err!("{}: not a value of {name}: \"{text}\"\n", self.path());
+            let path = self.path();
+            pr_err!("{path}: not a value of {name}: \"{}\"\n", shown(text));
             EINVAL
         })
+    }
+}
+
+impl Settings {
+    /// Sets what file `attribute` of a [`WindowFolder`] is about; `None` if `text` is not a value.
+    fn set(&mut self, attribute: usize, text: &str) -> Option<()> {
+        match attribute {
+            WindowFolder::OFFSET => self.offset = optional(text, "auto", number::parse)?,
+            WindowFolder::SIZE => self.size = number::parse(text)?,
+            WindowFolder::MEMORY => self.kind = named(&Kind::ALL, text)?,
+            WindowFolder::CACHE => self.cache = named(&CACHES, text)?,
+            WindowFolder::ACCESS => self.access = named(&Access::ALL, text)?,
+            WindowFolder::ADDRESS => self.address = optional(text, "none", number::parse)?,
+            WindowFolder::DEVICE => self.device = optional(text, "none", PciAddress::parse)?,
+            WindowFolder::FILL => self.fill = u8::try_from(number::parse(text)?).ok()?,
+            _ => return None,
+        }
+        Some(())
     }
 }
 
@@ -504,6 +512,11 @@ fn check_name(what: &str, name: &CStr) -> Result {
         return Err(EINVAL);
     }
     Ok(())
+}
+
+/// The beginning of what was written, as it can be put into the log.
+fn shown(text: &[u8]) -> &BStr {
+    BStr::from_bytes(text.get(..64).unwrap_or(text))
 }
 
 /// The mode with the name `text`.

@@ -52,7 +52,7 @@ pub(crate) trait Directory: Send + Sync + Sized + 'static {
     }
 
     /// Takes what was written to file `attribute`, without white space around it.
-    fn store(&self, _attribute: usize, _text: &str) -> Result {
+    fn store(&self, _attribute: usize, _text: &[u8]) -> Result {
         Err(EACCES)
     }
 
@@ -339,7 +339,6 @@ unsafe extern "C" fn store<T: Directory, const INDEX: usize>(
         let this = unsafe { &*Group::<T>::from_item(item) };
         // SAFETY: configfs gives a buffer of its own with so many bytes.
         let text = unsafe { core::slice::from_raw_parts(text.cast::<u8>(), size) };
-        let text = core::str::from_utf8(text).map_err(|_| EINVAL)?;
         this.data.store(INDEX, text.trim_ascii())?;
         Ok(size as isize)
     })
