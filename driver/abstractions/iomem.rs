@@ -131,7 +131,7 @@ impl Claim {
                 0,
             )
         };
-        (!entry.is_null()).then_some(Self { start, size })
+        (!entry.is_null()).then(|| Self { start, size })
     }
 }
 
