@@ -274,6 +274,10 @@ fn export_of_a_range() {
         // What was opened for reading is exported so.
         let read_only = export(&reader, &range(0, 4096, 0, 0)).expect("a dma-buf");
         assert_eq!(Map::shared(&read_only, PAGE).err(), Some(Errno::ACCESS));
+        let writer = driver::open_write_only();
+        let answer = export(&writer, &range(0, 4096, 0, 0));
+        assert_eq!(answer.err(), Some(Errno::ACCESS));
+        drop(writer);
         // It keeps the driver by itself.
         drop((fd, map, read_only));
         let same = driver::open();
