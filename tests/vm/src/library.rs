@@ -175,24 +175,29 @@ fn the_demo_is_the_lesson() {
 }
 
 fn the_command_describes_the_device() {
-    let lines = printed(&["info"]);
-    let words: Vec<Vec<&str>> = lines
+    let printed = printed(&["info"]);
+    let lines: Vec<Vec<&str>> = printed
         .lines()
         .map(|line| line.split_whitespace().collect())
         .collect();
     let generation = generation().to_string();
-    let expected: [&[&str]; 7] = [
-        &["version", "1"],
-        &["size", "4096"],
-        &["generation", &generation],
-        &["windows", "1"],
-        &[],
-        &[
-            "INDEX", "NAME", "OFFSET", "SIZE", "MEMORY", "CACHE", "ACCESS", "ADDRESS",
-        ],
-        &["0", "buffer", "0", "4096", "pages", "cached", "rw", "-"],
-    ];
-    assert_eq!(words, expected, "{lines}");
+    for (key, value) in [
+        ("version", "1"),
+        ("generation", &generation),
+        ("windows", "1"),
+    ] {
+        assert!(lines.contains(&vec![key, value]), "{key}: {printed}");
+    }
+    let window = lines
+        .iter()
+        .find(|line| line.starts_with(&["0", "buffer"]))
+        .expect(&printed);
+    assert!(
+        window
+            .windows(3)
+            .any(|words| words == ["pages", "cached", "rw"]),
+        "{printed}"
+    );
 }
 
 fn the_command_clears_and_resets() {
