@@ -2,8 +2,12 @@
 
 //! What can be typed.
 
-use clap::{Args, Parser, Subcommand};
-use std::path::PathBuf;
+use crate::commands::create::{self, Create};
+use crate::commands::destroy::Destroy;
+use crate::commands::info::Info;
+use crate::commands::list::List;
+use crate::node::Device;
+use clap::{Parser, Subcommand};
 
 /// Direct access to memory that the kernel owns.
 #[derive(Parser)]
@@ -26,12 +30,21 @@ pub(crate) enum Command {
         #[command(flatten)]
         device: Device,
     },
-    /// Show a device's size, generation and windows
-    #[command(after_help = "Example:\n  chrmem info /dev/chrmem0")]
-    Info {
-        #[command(flatten)]
-        device: Device,
-    },
+    /// Make a device of windows, all at once or not at all
+    #[command(after_help = create::EXAMPLE)]
+    Create(Create),
+    /// Remove devices that were made by create
+    ///
+    /// The node goes, and open files get errors from then on. Mappings go on working, and the memory
+    /// is freed with the last of them.
+    #[command(after_help = "Example:\n  chrmem destroy camera")]
+    Destroy(Destroy),
+    /// List all devices
+    #[command(after_help = "Example:\n  chrmem list --json | jq '.[].node'")]
+    List(List),
+    /// Show a device's size, generation, mappings and windows
+    #[command(after_help = "Example:\n  chrmem info camera")]
+    Info(Info),
     /// Zero a device's memory
     #[command(after_help = "Example:\n  chrmem clear /dev/chrmem0")]
     Clear {
@@ -53,23 +66,3 @@ Example, on a device that was just loaded:
   After write, shm = User write to share memory!
   After clear, shm =
   After reset, shm = hello, user!";
-
-/// The device that a command is about.
-#[derive(Args)]
-pub(crate) struct Device {
-    /// The device's node
-    #[arg(value_name = "DEVICE", default_value = "/dev/chrmem0")]
-    path: PathBuf,
-}
-
-impl Device {
-    /// Opens the device for reading and writing.
-    pub(crate) fn open(&self) -> chrmem::Result<chrmem::Device> {
-        chrmem::Device::open(&self.path)
-    }
-
-    /// Opens the device for reading.
-    pub(crate) fn open_read_only(&self) -> chrmem::Result<chrmem::Device> {
-        chrmem::Device::open_read_only(&self.path)
-    }
-}

@@ -3,6 +3,9 @@
 //! One file a subcommand.
 
 pub(crate) mod clear;
+pub(crate) mod create;
 pub(crate) mod demo;
+pub(crate) mod destroy;
 pub(crate) mod info;
+pub(crate) mod list;
 pub(crate) mod reset;

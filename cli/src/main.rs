@@ -4,7 +4,16 @@
 
 mod cli;
 mod commands;
+mod configfs;
+mod describe;
+mod fdinfo;
 mod hint;
+mod json;
+mod kmsg;
+mod node;
+mod plan;
+mod size;
+mod sysfs;
 
 use anyhow::Result;
 use clap::Parser;
@@ -31,7 +40,10 @@ fn run(command: Command) -> Result<()> {
     let mut out = io::stdout().lock();
     match command {
         Command::Demo { device } => commands::demo::run(&device, &mut out),
-        Command::Info { device } => commands::info::run(&device, &mut out),
+        Command::Create(arguments) => commands::create::run(&arguments, &mut out),
+        Command::Destroy(arguments) => commands::destroy::run(&arguments),
+        Command::List(arguments) => commands::list::run(&arguments, &mut out),
+        Command::Info(arguments) => commands::info::run(&arguments, &mut out),
         Command::Clear { device } => commands::clear::run(&device),
         Command::Reset { device } => commands::reset::run(&device),
     }

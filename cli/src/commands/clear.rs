@@ -2,7 +2,7 @@
 
 //! `chrmem clear`
 
-use crate::cli::Device;
+use crate::node::Device;
 use anyhow::Result;
 
 pub(crate) fn run(device: &Device) -> Result<()> {

@@ -2,7 +2,7 @@
 
 //! `chrmem demo`
 
-use crate::cli::Device;
+use crate::node::Device;
 use anyhow::Result;
 use chrmem::Mapping;
 use std::io::Write;

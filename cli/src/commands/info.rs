@@ -2,41 +2,45 @@
 
 //! `chrmem info`
 
-use crate::cli::Device;
+use crate::describe::{or_dash, Description};
+use crate::json;
+use crate::node::Device;
+use crate::size::Exact;
 use anyhow::Result;
-use comfy_table::{presets, Table};
+use clap::Args;
+use serde::Serialize;
 use std::io::Write;
+use std::path::PathBuf;
 
-pub(crate) fn run(device: &Device, out: &mut impl Write) -> Result<()> {
-    let device = device.open_read_only()?;
-    let info = device.info()?;
-    writeln!(out, "version     {}", info.version)?;
-    writeln!(out, "size        {}", info.size)?;
-    writeln!(out, "generation  {}", info.generation)?;
-    writeln!(out, "windows     {}", info.windows)?;
+/// What can be typed after `chrmem info`.
+#[derive(Args)]
+pub(crate) struct Info {
+    #[command(flatten)]
+    device: Device,
+    /// Print JSON: numbers are bytes
+    #[arg(long)]
+    json: bool,
+}
 
-    let mut table = Table::new();
-    table.load_style(presets::NOTHING);
-    table.set_header([
-        "INDEX", "NAME", "OFFSET", "SIZE", "MEMORY", "CACHE", "ACCESS", "ADDRESS",
-    ]);
-    for window in device.windows()? {
-        table.add_row([
-            window.index.to_string(),
-            window.name,
-            window.offset.to_string(),
-            window.size.to_string(),
-            window.memory.to_string(),
-            window.cache.to_string(),
-            window.access.to_string(),
-            window
-                .address
-                .map_or_else(|| "-".to_owned(), |address| format!("{address:#x}")),
-        ]);
+/// The device as JSON.
+#[derive(Serialize)]
+struct Shown {
+    node: PathBuf,
+    #[serde(flatten)]
+    description: Description,
+}
+
+pub(crate) fn run(arguments: &Info, out: &mut impl Write) -> Result<()> {
+    let description = Description::of(&arguments.device.open_read_only()?)?;
+    if arguments.json {
+        let node = arguments.device.path();
+        return json::print(&Shown { node, description }, out);
     }
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 1));
-    }
-    writeln!(out, "\n{}", table.trim_fmt())?;
+    writeln!(out, "version     {}", description.version)?;
+    writeln!(out, "size        {}", Exact(description.size))?;
+    writeln!(out, "generation  {}", description.generation)?;
+    writeln!(out, "mappings    {}", or_dash(description.mappings))?;
+    writeln!(out, "windows     {}", description.windows.len())?;
+    writeln!(out, "\n{}", description.table().trim_fmt())?;
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 //! `chrmem reset`
 
-use crate::cli::Device;
+use crate::node::Device;
 use anyhow::Result;
 
 pub(crate) fn run(device: &Device) -> Result<()> {

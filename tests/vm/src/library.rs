@@ -13,7 +13,6 @@ crate::tests! {
     the_library_changes_the_device
     the_library_s_errors_keep_the_kernel_s
     the_demo_is_the_lesson
-    the_command_describes_the_device
     the_command_clears_and_resets
     the_command_says_what_to_do
     a_closed_pipe_is_no_error
@@ -172,32 +171,6 @@ fn the_demo_is_the_lesson() {
         let first = format!("Before Write, shm = {}\n", "*".repeat(10485));
         assert!(printed(&["demo", "/dev/chrmem1"]).starts_with(&first));
     });
-}
-
-fn the_command_describes_the_device() {
-    let printed = printed(&["info"]);
-    let lines: Vec<Vec<&str>> = printed
-        .lines()
-        .map(|line| line.split_whitespace().collect())
-        .collect();
-    let generation = generation().to_string();
-    for (key, value) in [
-        ("version", "1"),
-        ("generation", &generation),
-        ("windows", "1"),
-    ] {
-        assert!(lines.contains(&vec![key, value]), "{key}: {printed}");
-    }
-    let window = lines
-        .iter()
-        .find(|line| line.starts_with(&["0", "buffer"]))
-        .expect(&printed);
-    assert!(
-        window
-            .windows(3)
-            .any(|words| words == ["pages", "cached", "rw"]),
-        "{printed}"
-    );
 }
 
 fn the_command_clears_and_resets() {

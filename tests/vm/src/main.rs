@@ -12,6 +12,7 @@
 
 mod clients;
 mod coherence;
+mod commands;
 mod counts;
 mod driver;
 mod io;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         ("lifetime", lifetime::TESTS),
         ("load", load::TESTS),
         ("library", library::TESTS),
+        ("commands", commands::TESTS),
         ("clients", clients::TESTS),
         ("wild", wild::TESTS),
     ];

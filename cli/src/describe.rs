@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What is told of a device: the same in tables and as JSON.
+
+use crate::fdinfo;
+use crate::size::Exact;
+use comfy_table::CellAlignment::{self, Left, Right};
+use comfy_table::{presets, Table};
+use serde::Serialize;
+use std::fmt::Display;
+
+/// A device that could be asked.
+#[derive(Serialize)]
+pub(crate) struct Description {
+    /// Version of the driver's interface.
+    pub(crate) version: u32,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// The change counter.
+    pub(crate) generation: u64,
+    /// How many mappings it has at the moment; unknown where /proc is not readable.
+    pub(crate) mappings: Option<u64>,
+    /// Its windows, in order of offset.
+    pub(crate) windows: Vec<Window>,
+}
+
+/// A window of it.
+#[derive(Serialize)]
+pub(crate) struct Window {
+    index: u32,
+    name: String,
+    offset: u64,
+    size: u64,
+    memory: String,
+    cache: String,
+    access: String,
+    address: Option<u64>,
+}
+
+impl Description {
+    /// Asks a device.
+    pub(crate) fn of(device: &chrmem::Device) -> chrmem::Result<Self> {
+        let info = device.info()?;
+        Ok(Self {
+            version: info.version,
+            size: info.size,
+            generation: info.generation,
+            mappings: fdinfo::mappings(device),
+            windows: device.windows()?.into_iter().map(Window::from).collect(),
+        })
+    }
+
+    /// Its windows, one a line.
+    pub(crate) fn table(&self) -> Table {
+        let mut table = table(&[
+            ("INDEX", Right),
+            ("NAME", Left),
+            ("OFFSET", Right),
+            ("SIZE", Right),
+            ("MEMORY", Left),
+            ("CACHE", Left),
+            ("ACCESS", Left),
+            ("ADDRESS", Right),
+        ]);
+        for window in &self.windows {
+            table.add_row([
+                window.index.to_string(),
+                window.name.clone(),
+                format!("{:#x}", window.offset),
+                Exact(window.size).to_string(),
+                window.memory.clone(),
+                window.cache.clone(),
+                window.access.clone(),
+                or_dash(window.address.map(|it| format!("{it:#x}"))),
+            ]);
+        }
+        table
+    }
+
+    /// The first of its windows, name and size of each, and how many more there are.
+    pub(crate) fn windows_in_a_line(&self) -> String {
+        const SHOWN: usize = 4;
+        let mut words: Vec<_> = self
+            .windows
+            .iter()
+            .take(SHOWN)
+            .map(|window| format!("{}:{}", window.name, Exact(window.size)))
+            .collect();
+        if let Some(more) = self.windows.len().checked_sub(SHOWN).filter(|it| *it > 0) {
+            words.push(format!("and {more} more"));
+        }
+        words.join(" ")
+    }
+}
+
+impl From<chrmem::Window> for Window {
+    fn from(window: chrmem::Window) -> Self {
+        Self {
+            index: window.index,
+            name: window.name,
+            offset: window.offset,
+            size: window.size,
+            memory: window.memory.to_string(),
+            cache: window.cache.to_string(),
+            access: window.access.to_string(),
+            address: window.address,
+        }
+    }
+}
+
+/// An empty table: the heading of each column, and to which side it is set.
+pub(crate) fn table(columns: &[(&str, CellAlignment)]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(columns.iter().map(|(heading, _)| heading));
+    for (column, (_, side)) in table.column_iter_mut().zip(columns) {
+        column.set_padding((0, 2)).set_cell_alignment(*side);
+    }
+    table
+}
+
+/// A value, or a dash where there is none.
+pub(crate) fn or_dash(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
