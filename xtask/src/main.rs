@@ -9,6 +9,7 @@ mod cache;
 mod check;
 mod demo;
 mod driver;
+mod guest;
 mod host;
 mod interrupt;
 mod job;

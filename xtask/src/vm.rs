@@ -8,7 +8,8 @@ use std::thread;
 
 use anyhow::{anyhow, ensure, Result};
 
-use crate::job::{Job, Outcome};
+use crate::guest::Outcome;
+use crate::job::Job;
 use crate::programs;
 use crate::setup::{self, Lab};
 
