@@ -2,18 +2,21 @@
 
 //! One character device.
 
+use crate::cpu_access::{CpuAccess, Direction};
 use crate::error::{Error, Result};
+use crate::file::File;
 use crate::info::{Info, Window};
+use crate::map_options::{limits, MapOptions};
 use crate::mapping::Mapping;
-use crate::raw::{self, Pages};
+use crate::{raw, wait};
 use chrmem_uapi::abi;
-use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use rustix::fs::{fcntl_getfl, Mode, OFlags};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::param::page_size;
 use std::fmt::Display;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 use std::path::Path;
+use std::time::Duration;
 
 /// An open chrmem device.
 ///
@@ -48,6 +51,12 @@ impl Device {
     /// # Errors
     ///
     /// As [`open`](Self::open).
+    ///
+    /// ```no_run
+    /// let device = chrmem::Device::open_read_only("/dev/chrmem0")?;
+    /// assert!(device.clear().is_err());
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
     pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path.as_ref(), OFlags::RDONLY)
     }
@@ -67,10 +76,14 @@ impl Device {
     /// # Errors
     ///
     /// `NOTTY` if the file is no chrmem device.
+    ///
+    /// ```no_run
+    /// let info = chrmem::Device::open("/dev/chrmem0")?.info()?;
+    /// println!("{} windows in {} bytes", info.windows, info.size);
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
     pub fn info(&self) -> Result<Info> {
-        raw::info(self.fd.as_fd())
-            .map(Info::from)
-            .map_err(|errno| self.refused("ask for the description of", errno))
+        self.file().info()
     }
 
     /// What the device tells of window `index`, counted from zero in order of offset.
@@ -78,10 +91,14 @@ impl Device {
     /// # Errors
     ///
     /// `INVAL` if there is no such window.
+    ///
+    /// ```no_run
+    /// let first = chrmem::Device::open("/dev/chrmem0")?.window(0)?;
+    /// println!("{} is {} memory", first.name, first.memory);
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
     pub fn window(&self, index: u32) -> Result<Window> {
-        raw::window(self.fd.as_fd(), index)
-            .map(Window::from)
-            .map_err(|errno| self.refused(format_args!("ask for window {index} of"), errno))
+        self.file().window(index)
     }
 
     /// What the device tells of all its windows, in order of offset.
@@ -97,9 +114,7 @@ impl Device {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     pub fn windows(&self) -> Result<Vec<Window>> {
-        (0..self.info()?.windows)
-            .map(|index| self.window(index))
-            .collect()
+        self.file().windows()
     }
 
     /// Copies bytes of the device from `offset` on into `target`: how many. That is fewer than fit
@@ -108,6 +123,13 @@ impl Device {
     /// # Errors
     ///
     /// `NXIO` in a hole, `BADF` if the device was opened for writing only.
+    ///
+    /// ```no_run
+    /// let mut start = [0; 16];
+    /// let count = chrmem::Device::open("/dev/chrmem0")?.read_at(0, &mut start)?;
+    /// assert_eq!(count, 16);
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
     pub fn read_at(&self, offset: u64, target: &mut [u8]) -> Result<usize> {
         rustix::io::pread(&self.fd, &mut *target, offset).map_err(|errno| {
             self.refused(
@@ -124,6 +146,12 @@ impl Device {
     ///
     /// `NOSPC` at the device's end and behind it, `NXIO` in a hole, `BADF` if the device was opened
     /// read-only.
+    ///
+    /// ```no_run
+    /// let count = chrmem::Device::open("/dev/chrmem0")?.write_at(100, b"some bytes")?;
+    /// assert_eq!(count, 10);
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
     pub fn write_at(&self, offset: u64, source: &[u8]) -> Result<usize> {
         rustix::io::pwrite(&self.fd, source, offset).map_err(|errno| {
             self.refused(
@@ -138,6 +166,11 @@ impl Device {
     /// # Errors
     ///
     /// `BADF` if the device was opened read-only.
+    ///
+    /// ```no_run
+    /// chrmem::Device::open("/dev/chrmem0")?.clear()?;
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
     pub fn clear(&self) -> Result<()> {
         raw::clear(self.fd.as_fd()).map_err(|errno| self.refused("clear", errno))
     }
@@ -155,12 +188,7 @@ impl Device {
     /// ```
     pub fn clear_range(&self, range: impl RangeBounds<u64>) -> Result<()> {
         let (start, end) = self.limits(&range)?;
-        let range = abi::Range {
-            offset: start,
-            size: end.saturating_sub(start),
-            ..Default::default()
-        };
-        raw::clear_range(self.fd.as_fd(), range)
+        raw::clear_range(self.fd.as_fd(), range_of(start, end))
             .map_err(|errno| self.refused(format_args!("clear bytes {start}..{end} of"), errno))
     }
 
@@ -169,6 +197,11 @@ impl Device {
     /// # Errors
     ///
     /// `BADF` if the device was opened read-only.
+    ///
+    /// ```no_run
+    /// chrmem::Device::open("/dev/chrmem0")?.reset()?;
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
     pub fn reset(&self) -> Result<()> {
         raw::reset(self.fd.as_fd()).map_err(|errno| self.refused("reset", errno))
     }
@@ -179,6 +212,11 @@ impl Device {
     /// # Errors
     ///
     /// `BADF` if the device was opened read-only.
+    ///
+    /// ```no_run
+    /// chrmem::Device::open("/dev/chrmem0")?.notify()?;
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
     pub fn notify(&self) -> Result<()> {
         raw::notify(self.fd.as_fd()).map_err(|errno| self.refused("notify the users of", errno))
     }
@@ -189,20 +227,119 @@ impl Device {
     /// # Errors
     ///
     /// `NOTTY` if the file is no chrmem device.
+    ///
+    /// ```no_run
+    /// let device = chrmem::Device::open("/dev/chrmem0")?;
+    /// let before = device.seen()?;
+    /// device.notify()?;
+    /// assert!(device.seen()? > before);
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
     pub fn seen(&self) -> Result<u64> {
         raw::seen(self.fd.as_fd()).map_err(|errno| self.refused("ask for the generation of", errno))
     }
 
+    /// Waits until the device has changed since this open file last saw its generation, or for as long
+    /// as `timeout` says, if it says: the new generation, which is seen from now on, or `None` if the
+    /// time is over.
+    ///
+    /// A new open file has seen nothing: its first call answers at once.
+    ///
+    /// # Errors
+    ///
+    /// `NODEV` if the device was destroyed, also while waiting.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let device = chrmem::Device::open("/dev/chrmem0")?;
+    /// device.seen()?;
+    /// match device.wait(Some(Duration::from_secs(1)))? {
+    ///     Some(generation) => println!("changed: now at generation {generation}"),
+    ///     None => println!("no change in a second"),
+    /// }
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    pub fn wait(&self, timeout: Option<Duration>) -> Result<Option<u64>> {
+        match wait::readable(self, timeout) {
+            Ok(true) => self.seen().map(Some),
+            Ok(false) => Ok(None),
+            Err(errno) => Err(self.file().refused("wait for a change of", errno)),
+        }
+    }
+
+    /// Begins an access by the processor to a range whose exported buffers devices use too: their caches
+    /// are brought up to date, now and when what is returned is dropped. Without exported buffers there
+    /// is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// `INVAL` if the range is empty or runs past the device's end, `NXIO` if there is a hole in it.
+    ///
+    /// ```no_run
+    /// use chrmem::{Device, Direction};
+    ///
+    /// let device = Device::open("/dev/chrmem0")?;
+    /// let memory = device.map(..4096)?;
+    /// let mut frame = [0; 4096];
+    /// let access = device.sync(..4096, Direction::Read)?;
+    /// memory.copy_to(0, &mut frame)?;
+    /// access.end()?;
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    pub fn sync(
+        &self,
+        range: impl RangeBounds<u64>,
+        direction: Direction,
+    ) -> Result<CpuAccess<'_>> {
+        CpuAccess::begin(self, self.limits(&range)?, direction)
+    }
+
+    /// Begins or ends an access by the processor, as the `SYNC_*` bits say.
+    pub(crate) fn say_sync(&self, range: (u64, u64), flags: u32, what: &str) -> Result<()> {
+        let (start, end) = range;
+        let range = abi::Range {
+            flags,
+            ..range_of(start, end)
+        };
+        raw::sync(self.as_fd(), range).map_err(|errno| {
+            let tried = format_args!("{what} an access to bytes {start}..{end} of").to_string();
+            self.file().refused(tried, errno)
+        })
+    }
+
+    /// Exports whole pages of one window as a dma-buf: a file descriptor that other drivers take, and that
+    /// can be mapped by itself. It keeps the memory, whatever becomes of the device.
+    ///
+    /// # Errors
+    ///
+    /// `INVAL` if the range is not whole pages or runs past its window's end, `NXIO` if it starts in
+    /// none, `ACCESS` if the device is not open for reading, `OPNOTSUPP` if the window's memory is a physical
+    /// range.
+    ///
+    /// ```no_run
+    /// let device = chrmem::Device::open("/dev/chrmem0")?;
+    /// let buffer = device.export(..4096)?;
+    /// let memory = chrmem::MapOptions::new().map_file(&buffer)?;
+    /// assert_eq!(memory.len(), 4096);
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    pub fn export(&self, range: impl RangeBounds<u64>) -> Result<OwnedFd> {
+        let (start, end) = self.limits(&range)?;
+        raw::export(self.as_fd(), range_of(start, end)).map_err(|errno| {
+            self.file()
+                .refused(format_args!("export bytes {start}..{end} of"), errno)
+        })
+    }
+
     /// Maps a range of the device: any offset and any length inside of one window. What has no end
-    /// ends where the device does.
+    /// ends where the device does. [`MapOptions`] has more to choose from.
     ///
     /// The mapping can be written if the device was opened for writing.
     ///
     /// # Errors
     ///
-    /// [`Error::EmptyRange`] if the range has no bytes; `NXIO` if it starts in no window, `INVAL` if
-    /// it runs past its window's end, `ACCESS` if the window cannot be written but the device was
-    /// opened so.
+    /// As [`MapOptions::map`].
     ///
     /// ```no_run
     /// let device = chrmem::Device::open("/dev/chrmem0")?;
@@ -212,53 +349,42 @@ impl Device {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     pub fn map(&self, range: impl RangeBounds<u64>) -> Result<Mapping> {
-        let (start, end) = self.limits(&range)?;
-        if start >= end {
-            return Err(Error::EmptyRange { start, end });
-        }
-        // The kernel maps whole pages, counted from a page's start.
-        let first_page = start - start % page_size() as u64;
-        let refused = |errno| self.refused(format_args!("map bytes {start}..{end} of"), errno);
-        // A length that this processor cannot address is no different from one that does not fit.
-        let size = usize::try_from(end - first_page).map_err(|_| refused(Errno::NOMEM))?;
-        let lead = size - (end - start) as usize;
-        let writable = fcntl_getfl(&self.fd)
-            .map_err(refused)?
-            .contains(OFlags::RDWR);
-        let pages = Pages::map(self.fd.as_fd(), first_page, size, writable).map_err(refused)?;
-        Ok(Mapping::new(pages, lead, size - lead))
+        MapOptions::new().range(range).map(self)
     }
 
     /// The first byte of a range and the byte after its last.
     fn limits(&self, range: &impl RangeBounds<u64>) -> Result<(u64, u64)> {
-        let start = match range.start_bound() {
-            Bound::Included(start) => *start,
-            Bound::Excluded(before) => before.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let end = match range.end_bound() {
-            Bound::Included(last) => last.saturating_add(1),
-            Bound::Excluded(end) => *end,
-            Bound::Unbounded => self.info()?.size,
+        let (start, end) = limits(range);
+        let end = match end {
+            Some(end) => end,
+            None => self.info()?.size,
         };
         Ok((start, end))
     }
 
+    /// The open file.
+    fn file(&self) -> File<'_> {
+        File(self.fd.as_fd())
+    }
+
     /// The error of a call that was to do `tried` with the device.
     fn refused(&self, tried: impl Display, errno: Errno) -> Error {
-        let fd = self.fd.as_raw_fd();
-        let name = match std::fs::read_link(format!("/proc/self/fd/{fd}")) {
-            Ok(path) => path.display().to_string(),
-            Err(_) => format!("file descriptor {fd}"),
-        };
-        Error::Refused {
-            tried: format!("{tried} {name}"),
-            errno,
-        }
+        self.file().refused(tried, errno)
     }
 }
 
-/// For a file descriptor that came from elsewhere: inherited, or received over a socket.
+/// A range as the driver takes it, without flags. What ends before it starts is empty.
+fn range_of(start: u64, end: u64) -> abi::Range {
+    abi::Range {
+        offset: start,
+        size: end.saturating_sub(start),
+        ..Default::default()
+    }
+}
+
+/// For a file descriptor that came from elsewhere: inherited, or received over a socket. It has to be a
+/// chrmem device's, or of a file that knows no ioctls, such as the memfd that stands in for one in
+/// a test: another driver could take the commands for its own.
 impl From<OwnedFd> for Device {
     fn from(fd: OwnedFd) -> Self {
         Self { fd }
@@ -274,5 +400,12 @@ impl From<Device> for OwnedFd {
 impl AsFd for Device {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+/// For what wants a bare number, such as `tokio::io::unix::AsyncFd`.
+impl AsRawFd for Device {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
     }
 }

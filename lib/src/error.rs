@@ -3,6 +3,7 @@
 //! What can go wrong.
 
 use rustix::io::Errno;
+use std::io;
 
 /// What a call of this library answers.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -24,20 +25,63 @@ pub enum Error {
         errno: Errno,
     },
 
-    /// A copy from or to a mapping would have left it; nothing was copied.
+    /// An access would have left the mapping or the view; nothing was accessed.
     #[error("{length} bytes at offset {offset} do not lie in a mapping of {size} bytes")]
     OutOfBounds {
-        /// Where in the mapping the copy was to start, in bytes.
+        /// Where in the mapping or view the access was to start, in bytes.
         offset: usize,
-        /// How many bytes were to be copied.
+        /// How many bytes were to be accessed.
         length: usize,
-        /// Size of the mapping in bytes.
+        /// Size of the mapping or view in bytes.
         size: usize,
     },
 
-    /// A mapping of a device that was opened read-only was to be written.
-    #[error("the mapping is read-only: its device was opened so")]
+    /// There is no element with this index in an array.
+    #[error("there is no element {index} in an array of {len}")]
+    NoElement {
+        /// The index, counted from zero.
+        index: usize,
+        /// How many elements there are.
+        len: usize,
+    },
+
+    /// What is accessed as a whole must lie at a multiple of its size.
+    #[error("what lies at offset {offset} of the mapping is not aligned to {align} bytes")]
+    Misaligned {
+        /// Where in the mapping or view the access was to be, in bytes.
+        offset: usize,
+        /// What the address must be a multiple of, in bytes.
+        align: usize,
+    },
+
+    /// A mapping that cannot be written was to be: its file was opened read-only, or it was asked to
+    /// be read-only.
+    #[error("the mapping is read-only: its device was opened so, or it was mapped so")]
     ReadOnly,
+
+    /// Bytes of a mapping went away while it was in use: its file became shorter, or the disk cannot
+    /// be read. The bytes before were copied.
+    #[error(
+        "the bytes from offset {offset} on are gone from a mapping of {size} bytes: \
+         its file became shorter, or cannot be read"
+    )]
+    Gone {
+        /// The first byte of the mapping or view that could not be accessed, or one shortly before.
+        offset: usize,
+        /// Size of the mapping or view in bytes.
+        size: usize,
+        /// The kernel's reason.
+        #[source]
+        errno: Errno,
+    },
+
+    /// An access that only the processor can do, an atomic one, is not possible: the file behind the
+    /// mapping can become shorter, which would end the process.
+    #[error(
+        "the mapping's file can become shorter, which allows no atomic access: \
+         use a device, or a memfd sealed against shrinking"
+    )]
+    CanShrink,
 
     /// A range to be mapped has no bytes, or ends before it starts.
     #[error("there are no bytes in {start}..{end} to map")]
@@ -46,6 +90,35 @@ pub enum Error {
         start: u64,
         /// The byte after its last.
         end: u64,
+    },
+
+    /// A range does not lie in the file or window that it was to be taken from.
+    #[error("bytes {start}..{end} do not lie in {place}, which has {size} bytes")]
+    PastEnd {
+        /// First byte of the range.
+        start: u64,
+        /// The byte after its last.
+        end: u64,
+        /// The file or window.
+        place: String,
+        /// How many bytes it has.
+        size: u64,
+    },
+
+    /// A file does not tell how long it is, so that a range of it needs an end.
+    #[error("{file} does not tell its size: say where the range to be mapped ends")]
+    UnknownSize {
+        /// The file.
+        file: String,
+    },
+
+    /// A device has no window of this name.
+    #[error("{device} has no window called `{name}`")]
+    NoWindow {
+        /// The device.
+        device: String,
+        /// The name that was looked for.
+        name: String,
     },
 }
 
@@ -62,8 +135,25 @@ impl Error {
     #[must_use]
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            Self::Refused { errno, .. } => Some(*errno),
+            Self::Refused { errno, .. } | Self::Gone { errno, .. } => Some(*errno),
             _ => None,
         }
+    }
+}
+
+/// For functions that answer [`io::Result`]: the kind is that of the kernel's reason, or
+/// [`InvalidInput`](io::ErrorKind::InvalidInput), and the error itself is inside.
+///
+/// ```
+/// let error = chrmem::Device::open("/nowhere/chrmem0").unwrap_err();
+/// assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::NotFound);
+/// ```
+impl From<Error> for io::Error {
+    fn from(error: Error) -> Self {
+        let kind = match error.errno() {
+            Some(errno) => Self::from(errno).kind(),
+            None => io::ErrorKind::InvalidInput,
+        };
+        Self::new(kind, error)
     }
 }

@@ -20,17 +20,45 @@
 //! ```
 //!
 //! Whoever else has the device open writes to the same memory, at any time. That is why a mapping
-//! gives out no `&[u8]`: every access copies, by volatile loads and stores.
+//! gives out no `&[u8]`: every access copies, by volatile loads and stores, or is atomic. Who can promise
+//! that nobody writes finds a door, marked `unsafe`: [`View::as_slice`].
+//!
+//! | to | there is |
+//! |---|---|
+//! | map a window or a range, read-only, private, locked | [`MapOptions`] |
+//! | map a file that is no device, safe from its becoming shorter | [`MapOptions::map_file`] |
+//! | copy bytes | [`Mapping::copy_to`], [`Mapping::copy_from`], [`Mapping::write_to`] |
+//! | read and write values and arrays of them | [`Mapping::read`], [`Mapping::write`], [`Array`] |
+//! | load and store atomically | [`Mapping::load`], [`Mapping::store`], [`Mapping::atomic`] |
+//! | do all of that with a part of a mapping | [`View`] |
+//! | tell others of a change, and wait for theirs | [`Device::notify`], [`Device::wait`] |
+//! | share memory with hardware | [`Device::export`], [`Device::sync`] |
+//!
+//! A test needs no device: [`Mapping::anonymous`] has the same methods, and a memfd can be read,
+//! written and mapped as a [`Device`].
 
+mod array;
+mod cpu_access;
 mod device;
 mod error;
+mod file;
 mod info;
+mod map_options;
 mod mapping;
 mod raw;
+mod view;
+mod wait;
 
+pub use array::Array;
+pub use cpu_access::{CpuAccess, Direction};
 pub use device::Device;
 pub use error::{Error, Result};
 pub use info::{Access, CacheMode, Info, MemoryKind, Window};
+pub use map_options::{MapOptions, WindowId};
 pub use mapping::Mapping;
+pub use raw::Word;
 /// The kernel's reason in an [`Error`].
 pub use rustix::io::Errno;
+pub use view::View;
+/// The crate whose traits say which types a mapping can be read and written as.
+pub use zerocopy;
