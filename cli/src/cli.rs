@@ -2,10 +2,15 @@
 
 //! What can be typed.
 
+use crate::commands::clear::{self, Clear};
 use crate::commands::create::{self, Create};
 use crate::commands::destroy::Destroy;
+use crate::commands::fill::{self, Fill};
 use crate::commands::info::Info;
 use crate::commands::list::List;
+use crate::commands::read::{self, Read};
+use crate::commands::wait::{self, Wait};
+use crate::commands::write::{self, Write};
 use crate::node::Device;
 use clap::{Parser, Subcommand};
 
@@ -45,18 +50,44 @@ pub(crate) enum Command {
     /// Show a device's size, generation, mappings and windows
     #[command(after_help = "Example:\n  chrmem info camera")]
     Info(Info),
-    /// Zero a device's memory
-    #[command(after_help = "Example:\n  chrmem clear /dev/chrmem0")]
-    Clear {
-        #[command(flatten)]
-        device: Device,
-    },
+    /// Show what is in a device
+    ///
+    /// In hexadecimal, with offsets of the device, or as it is.
+    #[command(after_help = read::EXAMPLE)]
+    Read(Read),
+    /// Put bytes into a device
+    ///
+    /// What is known to be too long is not begun; of a stream that is too long, the beginning is
+    /// written.
+    #[command(after_help = write::EXAMPLE)]
+    Write(Write),
+    /// Fill a device with a byte
+    #[command(after_help = fill::EXAMPLE)]
+    Fill(Fill),
+    /// Zero a device, a window or some bytes
+    ///
+    /// To clear a whole device leaves its read-only windows as they are.
+    #[command(after_help = clear::EXAMPLE)]
+    Clear(Clear),
     /// Zero a device's memory and put `hello, user!` at its start
-    #[command(after_help = "Example:\n  chrmem reset /dev/chrmem0")]
+    #[command(after_help = "Example:\n  chrmem reset chrmem0")]
     Reset {
         #[command(flatten)]
         device: Device,
     },
+    /// Tell those who wait for a device that it has changed
+    ///
+    /// For changes that were made through a mapping, which the driver cannot see.
+    #[command(after_help = "Example:\n  chrmem notify camera")]
+    Notify {
+        #[command(flatten)]
+        device: Device,
+    },
+    /// Wait until a device changes, and print its new generation
+    ///
+    /// A change is a clear, a reset, a write or a notify, but not what is stored through a mapping.
+    #[command(after_help = wait::EXAMPLE)]
+    Wait(Wait),
 }
 
 const DEMO_EXAMPLE: &str = "\

@@ -3,7 +3,7 @@
 //! What to do about an error.
 
 use chrmem::Errno;
-use std::fmt;
+use std::{fmt, io};
 
 /// An error together with advice of its own.
 #[derive(Debug)]
@@ -31,14 +31,20 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<&str> {
     if let Some(advised) = error.downcast_ref::<Advised>() {
         return Some(&advised.advice);
     }
-    Some(match error.downcast_ref::<chrmem::Error>()?.errno()? {
+    let error = error.downcast_ref().or_else(|| {
+        // One that had to pass as an error of a stream.
+        let stream: &io::Error = error.downcast_ref()?;
+        stream.get_ref()?.downcast_ref::<chrmem::Error>()
+    })?;
+    Some(match error.errno()? {
         Errno::NOENT => {
             "is the module loaded? `lsmod | grep chrmem` tells, `chrmem list` shows its devices"
         }
         Errno::ACCESS | Errno::PERM => {
             "device nodes are root's: try with sudo, or have root change the node's mode"
         }
-        Errno::NXIO | Errno::NODEV => {
+        Errno::NODEV => "the device was destroyed while it was open",
+        Errno::NXIO => {
             "nothing is behind this node: load the module, and compare the node's major number \
              (`ls -l`) with `grep chrmem_dev /proc/devices`"
         }

@@ -2,18 +2,24 @@
 
 //! The `chrmem` command.
 
+mod address;
+mod byte;
 mod cli;
 mod commands;
 mod configfs;
 mod describe;
+mod duration;
 mod fdinfo;
 mod hint;
 mod json;
 mod kmsg;
 mod node;
 mod plan;
+mod progress;
 mod size;
+mod source;
 mod sysfs;
+mod target;
 
 use anyhow::Result;
 use clap::Parser;
@@ -44,8 +50,13 @@ fn run(command: Command) -> Result<()> {
         Command::Destroy(arguments) => commands::destroy::run(&arguments),
         Command::List(arguments) => commands::list::run(&arguments, &mut out),
         Command::Info(arguments) => commands::info::run(&arguments, &mut out),
-        Command::Clear { device } => commands::clear::run(&device),
+        Command::Read(arguments) => commands::read::run(&arguments, &mut out),
+        Command::Write(arguments) => commands::write::run(&arguments),
+        Command::Fill(arguments) => commands::fill::run(&arguments),
+        Command::Clear(arguments) => commands::clear::run(&arguments),
         Command::Reset { device } => commands::reset::run(&device),
+        Command::Notify { device } => commands::notify::run(&device),
+        Command::Wait(arguments) => commands::wait::run(&arguments, &mut out),
     }
 }
 

@@ -2,9 +2,34 @@
 
 //! `chrmem clear`
 
-use crate::node::Device;
+use crate::address::Address;
+use crate::size;
 use anyhow::Result;
+use clap::Args;
 
-pub(crate) fn run(device: &Device) -> Result<()> {
-    Ok(device.open()?.clear()?)
+/// What `--help` ends with.
+pub(crate) const EXAMPLE: &str = "\
+Examples:
+  chrmem clear chrmem0
+  chrmem clear camera:frames+4K --length 4K";
+
+/// What can be typed after `chrmem clear`.
+#[derive(Args)]
+pub(crate) struct Clear {
+    /// Where: DEVICE, DEVICE:WINDOW, or DEVICE:WINDOW+OFFSET
+    #[arg(value_name = "PLACE", default_value = "chrmem0")]
+    place: Address,
+    /// How many bytes; all up to the window's end if not given
+    #[arg(short = 'n', long, value_name = "SIZE", value_parser = size::parse)]
+    length: Option<u64>,
+}
+
+pub(crate) fn run(arguments: &Clear) -> Result<()> {
+    let device = arguments.place.open()?;
+    if arguments.place.is_whole() && arguments.length.is_none() {
+        return Ok(device.clear()?);
+    }
+    let place = arguments.place.locate(&device, arguments.length)?;
+    place.check_writable()?;
+    Ok(device.clear_range(place.range)?)
 }

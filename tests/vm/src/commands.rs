@@ -19,6 +19,14 @@ crate::tests! {
     destroy_leaves_mappings_alone
     list_has_every_device
     a_device_is_called_by_path_or_name
+    read_shows_bytes_and_where_they_are
+    read_prints_bytes_as_they_are
+    write_takes_text_hexadecimal_files_and_streams
+    write_begins_nothing_that_does_not_fit
+    fill_and_clear_take_ranges
+    read_only_windows_and_holes_are_said
+    wait_ends_with_a_change
+    wait_ends_in_time_or_with_the_device
 }
 
 /// Runs the command.
@@ -372,5 +380,231 @@ fn a_device_is_called_by_path_or_name() {
     fails(
         &["info", "chrmem77"],
         &["cannot open /dev/chrmem77: No such file"],
+    );
+}
+
+/// Runs a shell script that must succeed: what it printed.
+fn shell(script: &str) -> Vec<u8> {
+    let output = Command::new("sh").args(["-euc", script]).output();
+    let output = output.expect("sh runs");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{script}: {complaint}");
+    output.stdout
+}
+
+fn read_shows_bytes_and_where_they_are() {
+    let _camera = Created::new("camera", &["a:4K", "b:4K,offset=64K,fill=0x2a"]);
+    let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
+    camera.write_at(65536 + 16, b"hello, hexyl").expect("room");
+    for via in ["mmap", "read"] {
+        let shown = printed(&["read", "camera:b+16", "--length", "16", "--via", via]);
+        let line =
+            "│00010010│ 68 65 6c 6c 6f 2c 20 68 ┊ 65 78 79 6c 2a 2a 2a 2a │hello, h┊exyl****│";
+        assert_eq!(shown.lines().nth(1), Some(line), "{shown}");
+        assert_eq!(shown.lines().count(), 3, "{shown}");
+        // No colours for who is no terminal.
+        assert!(!shown.contains('\x1b'), "{shown}");
+    }
+    let all = printed(&["read", "camera"]);
+    let headings: Vec<_> = all.lines().filter(|line| line.ends_with(':')).collect();
+    assert_eq!(headings, ["a:", "b:"]);
+}
+
+fn read_prints_bytes_as_they_are() {
+    const SIZE: usize = 3 << 20;
+    let _camera = Created::new("camera", &["a:4K", "b:3M,memory=contiguous", "c:4K"]);
+    let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
+    let pattern = driver::pattern(SIZE);
+    let mapping = camera.map(4096..4096 + SIZE as u64).expect("a mapping");
+    mapping.copy_from(0, &pattern).expect("room");
+    for via in ["mmap", "read"] {
+        let output = chrmem(&["read", "camera:b", "--raw", "--via", via]);
+        assert!(output.stdout == pattern, "{} bytes", output.stdout.len());
+        let output = chrmem(&["read", "camera:b+4095", "-n", "4098", "--raw", "--via", via]);
+        assert!(output.stdout == pattern[4095..4095 + 4098]);
+        let output = chrmem(&["read", "camera", "--raw", "--via", via]);
+        assert_eq!(output.stdout.len(), SIZE + 8192);
+        assert!(output.stdout[4096..4096 + SIZE] == pattern);
+    }
+    // Who has seen enough of it is no reason to complain.
+    for how in ["--raw", "--via=read"] {
+        let script = format!("chrmem read camera:b {how} 2>&1 | head -c 100 | wc -c");
+        assert_eq!(shell(&script), b"100\n");
+    }
+}
+
+fn write_takes_text_hexadecimal_files_and_streams() {
+    let _camera = Created::new("camera", &["a:4K", "b:2M"]);
+    let read = |place: &str| chrmem(&["read", place, "--raw"]).stdout;
+    for via in ["write", "mmap"] {
+        printed(&["clear", "camera"]);
+        assert_eq!(printed(&["write", "camera:a+4", "text", "--via", via]), "");
+        printed(&["write", "camera:a", "--hex", "00 ff:7F", "--via", via]);
+        assert_eq!(read("camera:a")[..10], *b"\x00\xff\x7f\0text\0\0");
+        // Across the windows' border, as they touch.
+        printed(&["write", "camera:+4094", "over", "--via", via]);
+        assert_eq!(read("camera:+4093")[..6], *b"\0over\0");
+        let script = format!(
+            "head -c 2M /dev/urandom > /tmp/random
+             chrmem write camera:b --file /tmp/random --via {via}
+             chrmem read camera:b --raw | cmp - /tmp/random
+             head -c 2M /dev/urandom | tee /tmp/random | chrmem write camera:b --via {via}
+             chrmem read camera:b --raw | cmp - /tmp/random
+             printf short | chrmem write camera:b+2097147 --file - --via {via}
+             chrmem read camera:b+2097147 --raw
+             rm /tmp/random"
+        );
+        assert_eq!(shell(&script), b"short");
+    }
+    // Nothing is not a mistake of a script.
+    shell("chrmem write camera:a ''; chrmem write camera:a < /dev/null");
+    // Files that do not say how long they are.
+    shell("chrmem write camera:a --file /proc/version; chrmem read camera:a --raw | grep -a Linux");
+}
+
+fn write_begins_nothing_that_does_not_fit() {
+    let _camera = Created::new("camera", &["a:4K", "b:4K,offset=64K"]);
+    fails(
+        &["write", "camera:a+4095", "ab"],
+        &["2 bytes from offset 4095 on run past the end, which is at 4096"],
+    );
+    fs::write("/tmp/large", [1; 4097]).expect("/tmp");
+    fails(
+        &["write", "camera:a", "--file", "/tmp/large"],
+        &["4097 bytes from offset 0"],
+    );
+    // From the device's first window into the hole behind it.
+    fails(
+        &["write", "camera", "--file", "/tmp/large"],
+        &["no memory at 0x1000"],
+    );
+    assert_eq!(chrmem(&["read", "camera:a", "--raw"]).stdout, [0; 4096]);
+    // Of a stream, what has room is there.
+    let script = "! chrmem write camera:a < /tmp/large 2>&1; rm /tmp/large";
+    let said = shell(script);
+    let expected = b"error: there is more than room for it: the first 4096 bytes are written\n";
+    assert_eq!(said, expected);
+    assert_eq!(chrmem(&["read", "camera:a", "--raw"]).stdout, [1; 4096]);
+    assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0; 4096]);
+}
+
+fn fill_and_clear_take_ranges() {
+    let _camera = Created::new("camera", &["a:4K", "b:4K,offset=64K"]);
+    let read = || chrmem(&["read", "camera:a", "--raw"]).stdout;
+    for via in ["write", "mmap"] {
+        assert_eq!(printed(&["fill", "camera", "0xee", "--via", via]), "");
+        assert_eq!(read(), [0xee; 4096]);
+        assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0xee; 4096]);
+        assert_eq!(
+            printed(&["fill", "camera:a+100", "*", "-n", "50", "--via", via]),
+            ""
+        );
+        let mut expected = [0xee; 4096];
+        expected[100..150].fill(b'*');
+        assert_eq!(read(), expected);
+        assert_eq!(printed(&["clear", "camera:a+120", "--length", "4"]), "");
+        expected[120..124].fill(0);
+        assert_eq!(read(), expected);
+        assert_eq!(printed(&["clear", "camera:a"]), "");
+        assert_eq!(read(), [0; 4096]);
+        assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0xee; 4096]);
+        assert_eq!(printed(&["clear", "camera"]), "");
+        assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0; 4096]);
+    }
+}
+
+fn read_only_windows_and_holes_are_said() {
+    let _camera = Created::new(
+        "camera",
+        &[
+            "a:4K,fill=1",
+            "b:4K,access=ro,fill=2",
+            "c:4K,offset=64K,fill=3",
+        ],
+    );
+    let read_only = ["the window b is read-only"];
+    for arguments in [
+        &["write", "camera:b", "x"][..],
+        &["write", "camera:b", "x", "--via", "mmap"],
+        &["write", "camera:a+4095", "xx", "--via", "mmap"],
+        &["write", "camera:+4095", "xx"],
+        &["fill", "camera", "9"],
+        &["fill", "camera:b", "9", "-n", "1"],
+        &["clear", "camera:b"],
+    ] {
+        // What is addressed in a window cannot leave it.
+        let sayings = if arguments[1].starts_with("camera:a") {
+            ["run past the end"]
+        } else {
+            read_only
+        };
+        fails(arguments, &sayings);
+    }
+    for arguments in [
+        &["read", "camera", "--raw"][..],
+        &["read", "camera:+0"],
+        &["read", "camera:+8K", "-n", "1"],
+        &["clear", "camera:+4K"],
+    ] {
+        fails(
+            arguments,
+            &["there is no memory at 0x2000: no window has it"],
+        );
+    }
+    let found: Vec<_> = ["camera:a", "camera:b", "camera:c"]
+        .map(|place| chrmem(&["read", place, "--raw", "-n", "1"]).stdout)
+        .concat();
+    assert_eq!(found, [1, 2, 3]);
+}
+
+fn wait_ends_with_a_change() {
+    let _camera = Created::new("camera", &["a:4K"]);
+    for change in [
+        &["notify", "camera"][..],
+        &["clear", "camera"],
+        &["reset", "camera"],
+        &["write", "camera", "x"],
+    ] {
+        let before = parsed(&["info", "camera", "--json"])["generation"].as_u64();
+        let waiting = Command::new("chrmem")
+            .args(["wait", "camera", "--timeout=60s"])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("chrmem runs");
+        // Asleep in poll, it has seen the generation.
+        let state = format!("/proc/{}/wchan", waiting.id());
+        while !fs::read_to_string(&state).expect("/proc").contains("poll") {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        assert_eq!(printed(change), "");
+        let output = waiting.wait_with_output().expect("it ends");
+        assert!(output.status.success());
+        let after = format!("{}\n", before.expect("a number") + 1);
+        assert_eq!(String::from_utf8_lossy(&output.stdout), after, "{change:?}");
+    }
+    // A change that was there before is not missed by who knows what was there before that.
+    assert_eq!(printed(&["wait", "camera", "--since", "3"]), "4\n");
+}
+
+fn wait_ends_in_time_or_with_the_device() {
+    std::mem::forget(Created::new("camera", &["a:4K"]));
+    let start = std::time::Instant::now();
+    fails(
+        &["wait", "camera", "--timeout", "300ms"],
+        &["nothing changed in time: the generation is still 0"],
+    );
+    assert!(start.elapsed().as_millis() >= 300);
+    fails(
+        &["wait", "camera", "--timeout=0", "--since=0"],
+        &["nothing changed in time"],
+    );
+    let script = "chrmem wait camera > /tmp/said 2>&1 & sleep 0.3
+                  chrmem destroy camera
+                  wait $! && exit 1
+                  cat /tmp/said; rm /tmp/said";
+    let said = String::from_utf8(shell(script)).expect("text");
+    assert!(
+        said.contains("No such device") && said.contains("hint: the device was destroyed"),
+        "{said}"
     );
 }
