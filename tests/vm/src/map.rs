@@ -446,10 +446,11 @@ fn other_processes_and_the_debugger_can_look() {
 }
 
 /// A disk in memory, until dropped.
-struct Disk;
+pub(crate) struct Disk;
 
 impl Disk {
-    fn new() -> Self {
+    /// Makes the disk.
+    pub(crate) fn new() -> Self {
         let modprobe = Command::new("modprobe")
             .args(["brd", "rd_nr=1", "rd_size=1024"])
             .status();
@@ -457,7 +458,8 @@ impl Disk {
         Self
     }
 
-    fn open(&self, flags: OFlags) -> OwnedFd {
+    /// Opens it for reading and writing.
+    pub(crate) fn open(&self, flags: OFlags) -> OwnedFd {
         open_node("/dev/ram0", OFlags::RDWR | flags).expect("/dev/ram0")
     }
 }

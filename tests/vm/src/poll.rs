@@ -148,7 +148,7 @@ fn writable_if_opened_so() {
 }
 
 /// Waits until a process sleeps in a system call.
-fn wait_until_asleep(process: i32) {
+pub(crate) fn wait_until_asleep(process: i32) {
     let deadline = Instant::now() + LIMIT;
     let asleep = || {
         let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("/proc");

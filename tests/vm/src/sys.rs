@@ -82,9 +82,14 @@ impl Map {
 
     /// `len` bytes of a file from its start, shared, for reading and writing.
     pub(crate) fn shared(fd: impl AsFd, len: usize) -> Result<Self> {
+        Self::shared_at(fd, 0, len)
+    }
+
+    /// `len` bytes of a file from `offset` on, shared, for reading and writing.
+    pub(crate) fn shared_at(fd: impl AsFd, offset: u64, len: usize) -> Result<Self> {
         Self::new(
             Some(fd.as_fd()),
-            0,
+            offset,
             len,
             libc::PROT_READ | libc::PROT_WRITE,
             libc::MAP_SHARED,
