@@ -13,8 +13,10 @@
 mod clients;
 mod coherence;
 mod commands;
+mod configfs;
 mod counts;
 mod driver;
+mod folder;
 mod io;
 mod ioctl;
 mod kmsg;
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         ("commands", commands::TESTS),
         ("clients", clients::TESTS),
         ("wild", wild::TESTS),
+        ("configfs", configfs::TESTS),
     ];
     let trials = files.iter().flat_map(|(file, tests)| {
         tests
@@ -92,6 +95,7 @@ fn run(test: fn()) -> Result<(), Failed> {
     if end == End::Status(0) {
         return Ok(());
     }
+    folder::remove_all();
     driver::restore();
     Err(match end {
         End::Status(status) => format!("exit status {status}: see above").into(),
