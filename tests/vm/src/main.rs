@@ -31,6 +31,7 @@ mod poll;
 mod seek;
 mod sys;
 mod wild;
+mod windows;
 
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::process::{kill_process_group, setpgid, Pid, Signal};
@@ -72,6 +73,7 @@ fn main() -> ExitCode {
         ("clients", clients::TESTS),
         ("wild", wild::TESTS),
         ("configfs", configfs::TESTS),
+        ("windows", windows::TESTS),
     ];
     let trials = files.iter().flat_map(|(file, tests)| {
         tests

@@ -1,0 +1,800 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Several windows behind one device: where they lie, and what calls do where one ends and where
+//! there is none.
+
+use crate::driver::{fdinfo, get, pattern, put};
+use crate::folder::Folder;
+use crate::memory;
+use crate::sys::{pread, pwrite, readv, seek, writev, Buffer, Child, End, Map, PAGE};
+use chrmem::Device;
+use libc::{MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ, PROT_WRITE};
+use rustix::io::Errno;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+crate::tests! {
+    windows_lie_back_to_back
+    windows_lie_where_the_user_says
+    the_order_is_that_of_the_offsets
+    a_read_or_write_ends_with_its_window
+    there_is_nothing_in_a_hole
+    a_mapping_lies_in_one_window
+    seeking_finds_windows_and_holes
+    clear_of_a_range_spans_windows
+    clear_and_reset_are_for_all_windows
+    a_read_only_window_is_not_written
+    a_device_that_nobody_may_write
+    a_window_is_filled
+    a_thousand_windows
+    windows_that_cannot_be
+    windows_that_overlap
+    a_bad_window_takes_the_others_with_it
+    the_largest_offset
+    a_mapping_at_a_high_offset_in_pieces
+}
+
+const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
+
+/// What a device tells of its windows, which INFO, WINDOW, fdinfo and debugfs agree on.
+fn told(folder: &Folder) -> Vec<String> {
+    let device = folder.device();
+    let (info, shown) = (device.info().expect("INFO"), folder.shown());
+    assert_eq!(
+        (info.size, info.windows as usize),
+        (shown.size, shown.windows.len())
+    );
+    let windows = device.windows().expect("WINDOW");
+    for (window, line) in windows.iter().zip(&shown.windows) {
+        let told = format!(
+            "{} {} {} {} {} {} {}",
+            window.index,
+            window.name,
+            window.offset,
+            window.size,
+            window.memory,
+            window.cache,
+            window.access
+        );
+        assert_eq!(told, *line);
+    }
+    assert_eq!(fdinfo(&device).windows, shown.windows);
+    assert_eq!(fdinfo(&device).size, shown.size);
+    shown.windows
+}
+
+/// The error of a call of the library.
+fn errno<T>(answer: chrmem::Result<T>) -> Option<Errno> {
+    answer
+        .err()
+        .map(|error| error.errno().expect("the kernel's"))
+}
+
+fn windows_lie_back_to_back() {
+    let folder = Folder::live(
+        "test",
+        &[("a", "size=4K"), ("b", "size=8K"), ("c", "size=4K")],
+    );
+    assert_eq!(
+        told(&folder),
+        [
+            "0 a 0 4096 pages cached rw",
+            "1 b 4096 8192 pages cached rw",
+            "2 c 12288 4096 pages cached rw",
+        ]
+    );
+    let device = folder.device();
+    for index in [3, 4, 1000, u32::MAX] {
+        assert_eq!(errno(device.window(index)), Some(Errno::INVAL));
+    }
+    // Each has memory of its own.
+    for (offset, byte) in [(0, 1), (4096, 2), (8192, 3), (12288, 4)] {
+        put(&device, offset, &[byte; PAGE]);
+    }
+    for (offset, byte) in [(0, 1), (4096, 2), (8192, 3), (12288, 4)] {
+        assert_eq!(get(&device, offset, PAGE), [byte; PAGE]);
+        let map = Map::shared_at(&device, offset, PAGE).expect("a mapping");
+        assert_eq!(map.read(0..PAGE), [byte; PAGE]);
+    }
+}
+
+/// The lesson's own driver: two buffers and a start page, each at an offset that means it.
+fn windows_lie_where_the_user_says() {
+    const BUF0_OFF: u64 = 0x1_0000;
+    const BUF1_OFF: u64 = 0x140_0000;
+    const START_OFF: u64 = 0;
+    let folder = Folder::live(
+        "lesson",
+        &[
+            (
+                "buf0",
+                "offset=0x10000 size=64K memory=contiguous cache=noncached",
+            ),
+            (
+                "buf1",
+                "offset=0x1400000 size=64K memory=contiguous cache=noncached",
+            ),
+            ("start", "offset=0 size=4K cache=noncached"),
+        ],
+    );
+    assert_eq!(
+        told(&folder),
+        [
+            "0 start 0 4096 pages noncached rw",
+            "1 buf0 65536 65536 contiguous noncached rw",
+            "2 buf1 20971520 65536 contiguous noncached rw",
+        ]
+    );
+    let fd = folder.open();
+    let all = [(BUF0_OFF, 65536), (BUF1_OFF, 65536), (START_OFF, 4096)];
+    let maps = all.map(|(offset, len)| Map::shared_at(&fd, offset, len).expect("a mapping"));
+    for ((offset, len), map) in all.iter().zip(&maps) {
+        map.write(0, &offset.to_ne_bytes());
+        map.write(len - 8, &(!offset).to_ne_bytes());
+    }
+    for (offset, len) in all {
+        assert_eq!(get(&fd, offset, 8), offset.to_ne_bytes());
+        assert_eq!(
+            get(&fd, offset + len as u64 - 8, 8),
+            (!offset).to_ne_bytes()
+        );
+        assert_eq!(get(&fd, offset + 8, len - 16), vec![0; len - 16]);
+    }
+}
+
+fn the_order_is_that_of_the_offsets() {
+    let folder = Folder::live(
+        "test",
+        &[
+            ("third", "offset=64K size=4K"),
+            // Right after the one made before it, not after all that are there.
+            ("fourth", "size=8K"),
+            ("first", "offset=4K size=4K"),
+            ("second", "size=4K"),
+        ],
+    );
+    let expected = [
+        "0 first 4096 4096 pages cached rw",
+        "1 second 8192 4096 pages cached rw",
+        "2 third 65536 4096 pages cached rw",
+        "3 fourth 69632 8192 pages cached rw",
+    ];
+    assert_eq!(told(&folder), expected);
+    folder.destroy();
+    // One made later takes the place that one left; the next goes on from the one before it.
+    folder.remove_window("third").expect("rmdir");
+    folder.window("fifth", "size=4K");
+    folder.change("fourth", "offset=0x20000");
+    folder.build();
+    let expected = [
+        "0 first 4096 4096 pages cached rw",
+        "1 second 8192 4096 pages cached rw",
+        "2 fifth 12288 4096 pages cached rw",
+        "3 fourth 131072 8192 pages cached rw",
+    ];
+    assert_eq!(told(&folder), expected);
+}
+
+/// Three windows: two that are neighbours, a hole, one more.
+fn with_a_hole() -> Folder {
+    let folder = Folder::live(
+        "test",
+        &[
+            ("a", "offset=4K size=8K"),
+            ("b", "size=4K"),
+            ("c", "offset=32K size=4K"),
+        ],
+    );
+    let fd = folder.open();
+    put(&fd, 4096, &pattern(8192));
+    put(&fd, 12288, &[b'b'; 4096]);
+    put(&fd, 32768, &[b'c'; 4096]);
+    folder
+}
+
+fn a_read_or_write_ends_with_its_window() {
+    let folder = with_a_hole();
+    let fd = folder.open();
+    let buffer = Buffer::new(8 * PAGE);
+    let all = buffer.span(0, 8 * PAGE);
+    for (offset, count) in [
+        (4096, 8192),
+        (4097, 8191),
+        (12287, 1),
+        (12288, 4096),
+        (16383, 1),
+        (32768, 4096),
+        (36863, 1),
+    ] {
+        assert_eq!(pread(&fd, all, offset), Ok(count), "at {offset}");
+        assert_eq!(buffer.read(0..count), get(&fd, offset as u64, count));
+        assert_eq!(pwrite(&fd, all, offset), Ok(count), "at {offset}");
+    }
+    let parts = [
+        buffer.span(0, 4096),
+        buffer.span(4096, 3000),
+        buffer.span(8192, 4096),
+    ];
+    assert_eq!(readv(&fd, &parts, 3, 4096, 0), Ok(8192));
+    assert_eq!(writev(&fd, &parts, 3, 4096, 0), Ok(8192));
+    assert_eq!(readv(&fd, &parts, 3, 12287, 0), Ok(1));
+    // Who asks for the rest gets it, window by window, up to the hole and the end.
+    assert_eq!(seek(&fd, 4096, libc::SEEK_SET as u32), Ok(4096));
+    for count in [8192, 4096] {
+        assert_eq!(crate::sys::read(&fd, all), Ok(count));
+    }
+    assert_eq!(crate::sys::read(&fd, all), Err(Errno::NXIO));
+    assert_eq!(seek(&fd, 32768, libc::SEEK_SET as u32), Ok(32768));
+    assert_eq!(crate::sys::write(&fd, all), Ok(4096));
+    assert_eq!(crate::sys::write(&fd, all), Err(Errno::NOSPC));
+    assert_eq!(crate::sys::read(&fd, all), Ok(0));
+}
+
+fn there_is_nothing_in_a_hole() {
+    let folder = with_a_hole();
+    let fd = folder.open();
+    let before = folder.shown().generation;
+    let buffer = Buffer::new(PAGE);
+    for offset in [0, 1, 4095, 16384, 20000, 32767] {
+        for len in [1, PAGE] {
+            let span = buffer.span(0, len);
+            assert_eq!(pread(&fd, span, offset), Err(Errno::NXIO), "{offset}");
+            assert_eq!(pwrite(&fd, span, offset), Err(Errno::NXIO), "{offset}");
+        }
+        // To ask for nothing is no error anywhere.
+        assert_eq!(pread(&fd, buffer.span(0, 0), offset), Ok(0));
+        assert_eq!(pwrite(&fd, buffer.span(0, 0), offset), Ok(0));
+        assert_eq!(
+            seek(&fd, offset, libc::SEEK_SET as u32),
+            Ok(offset as usize)
+        );
+        assert_eq!(crate::sys::read(&fd, buffer.span(0, 1)), Err(Errno::NXIO));
+        assert_eq!(crate::sys::write(&fd, buffer.span(0, 1)), Err(Errno::NXIO));
+        assert_eq!(seek(&fd, 0, libc::SEEK_CUR as u32), Ok(offset as usize));
+    }
+    assert_eq!(folder.shown().generation, before);
+}
+
+fn a_mapping_lies_in_one_window() {
+    let folder = with_a_hole();
+    let fd = folder.open();
+    for (offset, len, expected) in [
+        (4096, 8192, Ok(())),
+        (4096, 4096, Ok(())),
+        (8192, 4096, Ok(())),
+        (12288, 4096, Ok(())),
+        (32768, 4096, Ok(())),
+        (32768, 1, Ok(())),
+        // In the hole before the first, between two, after the last.
+        (0, 4096, Err(Errno::NXIO)),
+        (0, 8192, Err(Errno::NXIO)),
+        (16384, 4096, Err(Errno::NXIO)),
+        (28672, 8192, Err(Errno::NXIO)),
+        (36864, 4096, Err(Errno::NXIO)),
+        // Past the window's end: into the next, into the hole, to the device's end.
+        (4096, 12288, Err(Errno::INVAL)),
+        (8192, 8192, Err(Errno::INVAL)),
+        (12288, 4097, Err(Errno::INVAL)),
+        (12288, 24576, Err(Errno::INVAL)),
+        (32768, 8192, Err(Errno::INVAL)),
+    ] {
+        for flags in [MAP_SHARED, MAP_PRIVATE] {
+            let map = Map::new(Some(fd.as_fd()), offset, len, READ_WRITE, flags);
+            let map = map.map(|map| {
+                let bytes = get(&fd, offset, map.len());
+                assert_eq!(map.read(0..map.len()), bytes);
+            });
+            assert_eq!(map, expected, "{len} at {offset}");
+        }
+    }
+    assert_eq!(folder.shown().mappings.0, 0);
+}
+
+fn seeking_finds_windows_and_holes() {
+    const SEEK_DATA: u32 = libc::SEEK_DATA as u32;
+    const SEEK_HOLE: u32 = libc::SEEK_HOLE as u32;
+    let folder = with_a_hole();
+    let fd = folder.open();
+    for (offset, data, hole) in [
+        (0, Ok(4096), Ok(0)),
+        (1, Ok(4096), Ok(1)),
+        (4095, Ok(4096), Ok(4095)),
+        (4096, Ok(4096), Ok(16384)),
+        (4097, Ok(4097), Ok(16384)),
+        // One window ends and the next begins: no hole.
+        (12287, Ok(12287), Ok(16384)),
+        (12288, Ok(12288), Ok(16384)),
+        (16383, Ok(16383), Ok(16384)),
+        (16384, Ok(32768), Ok(16384)),
+        (32767, Ok(32768), Ok(32767)),
+        (32768, Ok(32768), Ok(36864)),
+        (36863, Ok(36863), Ok(36864)),
+        (36864, Err(Errno::NXIO), Err(Errno::NXIO)),
+        (36865, Err(Errno::NXIO), Err(Errno::NXIO)),
+        (-1, Err(Errno::NXIO), Err(Errno::NXIO)),
+    ] {
+        assert_eq!(seek(&fd, offset, SEEK_DATA), data, "data from {offset}");
+        assert_eq!(seek(&fd, offset, SEEK_HOLE), hole, "hole from {offset}");
+    }
+    assert_eq!(seek(&fd, 0, libc::SEEK_END as u32), Ok(36864));
+    assert_eq!(seek(&fd, -36864, libc::SEEK_END as u32), Ok(0));
+    assert_eq!(seek(&fd, 1, libc::SEEK_END as u32), Err(Errno::INVAL));
+    assert_eq!(seek(&fd, 36865, libc::SEEK_SET as u32), Err(Errno::INVAL));
+    // A program that copies sparse files copies the windows.
+    let copy = std::process::Command::new("python3")
+        .args(["-c", COPY, &folder.node()])
+        .output()
+        .expect("python3 runs");
+    let printed = String::from_utf8_lossy(&copy.stdout).into_owned();
+    assert_eq!(printed, "4096 12288\n32768 4096\n", "{copy:?}");
+}
+
+/// Prints where a file has data: offset and size of each run.
+const COPY: &str = "
+import errno, os, sys
+fd = os.open(sys.argv[1], os.O_RDONLY)
+at = 0
+while True:
+    try:
+        at = os.lseek(fd, at, os.SEEK_DATA)
+    except OSError as error:
+        assert error.errno == errno.ENXIO
+        break
+    end = os.lseek(fd, at, os.SEEK_HOLE)
+    print(at, end - at)
+    at = end
+";
+
+fn clear_of_a_range_spans_windows() {
+    let folder = with_a_hole();
+    let device = folder.device();
+    for (start, end) in [
+        (4096, 16384),
+        (12287, 12289),
+        (5000, 6000),
+        (32768, 36864),
+        (4096, 4097),
+    ] {
+        put(&device, 4096, &[1; 8192]);
+        put(&device, 12288, &[1; 4096]);
+        put(&device, 32768, &[1; 4096]);
+        let before = folder.shown().generation;
+        device.clear_range(start..end).expect("CLEAR");
+        assert_eq!(folder.shown().generation, before + 1);
+        let bytes = [
+            get(&device, 4096, 8192),
+            get(&device, 12288, 4096),
+            get(&device, 32768, 4096),
+        ];
+        for (offset, byte) in (4096..16384).chain(32768..36864).zip(bytes.concat()) {
+            let expected = u8::from(!(start..end).contains(&offset));
+            assert_eq!(byte, expected, "byte {offset} after {start}..{end}");
+        }
+    }
+    let before = folder.shown().generation;
+    for (start, end, error) in [
+        (0, 1, Errno::NXIO),
+        (4095, 4097, Errno::NXIO),
+        (0, 36864, Errno::NXIO),
+        (16383, 16385, Errno::NXIO),
+        (16384, 16385, Errno::NXIO),
+        (4096, 36864, Errno::NXIO),
+        (32767, 32769, Errno::NXIO),
+        (32768, 36865, Errno::INVAL),
+        (36864, 36865, Errno::INVAL),
+        (4096, 1 << 63, Errno::INVAL),
+        (4096, 4096, Errno::INVAL),
+        (0, 0, Errno::INVAL),
+        (16384, 16384, Errno::INVAL),
+    ] {
+        assert_eq!(
+            errno(device.clear_range(start..end)),
+            Some(error),
+            "{start}..{end}"
+        );
+    }
+    assert_eq!(folder.shown().generation, before);
+    // What could not be cleared whole was not cleared at all.
+    assert_eq!(get(&device, 12288, 4096), [1; 4096]);
+}
+
+fn clear_and_reset_are_for_all_windows() {
+    let folder = Folder::live(
+        "test",
+        &[
+            ("kept", "size=4K access=ro fill=7"),
+            ("first", "offset=8K size=8K"),
+            ("also-kept", "size=4K access=ro fill=8"),
+            ("last", "offset=1M size=4K"),
+        ],
+    );
+    let device = folder.device();
+    let dirty = || {
+        put(&device, 8192, &pattern(8192));
+        put(&device, 1 << 20, &pattern(4096));
+    };
+    let kept = || {
+        assert_eq!(get(&device, 0, 4096), [7; 4096]);
+        assert_eq!(get(&device, 16384, 4096), [8; 4096]);
+    };
+    dirty();
+    let before = folder.shown().generation;
+    device.clear().expect("MEM_CLEAR");
+    assert_eq!(get(&device, 8192, 8192), [0; 8192]);
+    assert_eq!(get(&device, 1 << 20, 4096), [0; 4096]);
+    kept();
+    dirty();
+    device.reset().expect("RESET");
+    assert_eq!(get(&device, 8192, 13), b"hello, user!\0");
+    assert_eq!(get(&device, 8205, 8179), [0; 8179]);
+    assert_eq!(get(&device, 1 << 20, 4096), [0; 4096]);
+    kept();
+    // Two writes, CLEAR, two writes, RESET.
+    assert_eq!(folder.shown().generation, before + 4);
+}
+
+fn a_read_only_window_is_not_written() {
+    let folder = Folder::live(
+        "test",
+        &[
+            ("rw", "size=4K"),
+            ("ro", "size=8K access=ro fill=0x2a"),
+            ("tail", "size=4K"),
+        ],
+    );
+    let fd = folder.open();
+    let device = Device::from(folder.open());
+    assert_eq!(told(&folder)[1], "1 ro 4096 8192 pages cached ro");
+    let before = folder.shown().generation;
+    for offset in [4096, 4097, 12287] {
+        let answer = rustix::io::pwrite(&fd, &[1], offset);
+        assert_eq!(answer, Err(Errno::ACCESS), "at {offset}");
+    }
+    for (start, end) in [(4096, 4097), (4000, 5000), (12287, 12289), (0, 16384)] {
+        assert_eq!(errno(device.clear_range(start..end)), Some(Errno::ACCESS));
+    }
+    assert_eq!(folder.shown().generation, before);
+    // A write that starts before it ends before it.
+    assert_eq!(rustix::io::pwrite(&fd, &[1; 100], 4090), Ok(6));
+    assert_eq!(get(&fd, 4096, 8192), [0x2a; 8192]);
+
+    let map = |protection, flags| Map::new(Some(fd.as_fd()), 4096, 8192, protection, flags);
+    for protection in [READ_WRITE, PROT_WRITE] {
+        assert_eq!(map(protection, MAP_SHARED).err(), Some(Errno::ACCESS));
+    }
+    for protection in [PROT_READ, PROT_NONE] {
+        let shared = map(protection, MAP_SHARED).expect("a mapping");
+        for more in [READ_WRITE, PROT_WRITE, PROT_READ | libc::PROT_EXEC] {
+            assert_eq!(shared.protect(more), Err(Errno::ACCESS));
+        }
+        assert_eq!(shared.protect(PROT_READ), Ok(()));
+        assert_eq!(shared.read(0..8192), [0x2a; 8192]);
+    }
+    let shared = map(PROT_READ, MAP_SHARED).expect("a mapping");
+    let mut child = Child::start(|| shared.write(0, b"never"));
+    assert_eq!(
+        child.wait(Duration::from_secs(20)),
+        End::Signal(libc::SIGSEGV)
+    );
+    // Nor by the kernel on behalf of anybody, nor by a debugger.
+    assert_eq!(pread(&fd, shared.span(0, 16), 0), Err(Errno::FAULT));
+    let memory = std::fs::File::options()
+        .write(true)
+        .open("/proc/self/mem")
+        .expect("/proc");
+    let answer = rustix::io::pwrite(&memory, b"never", shared.address() as u64);
+    assert_eq!(answer, Err(Errno::IO));
+    // A private copy is the process's own.
+    let private = map(READ_WRITE, MAP_PRIVATE).expect("a mapping");
+    private.write(0, b"mine");
+    assert_eq!(private.read(0..5), b"mine\x2a");
+    assert_eq!(get(&fd, 4096, 8192), [0x2a; 8192]);
+    assert_eq!(shared.read(0..8192), [0x2a; 8192]);
+}
+
+fn a_device_that_nobody_may_write() {
+    let folder = Folder::live("test", &[("ro", "size=4K access=ro fill=9")]);
+    let device = folder.device();
+    let before = folder.shown().generation;
+    // Each leaves all as it is, and is a change nevertheless.
+    device.clear().expect("MEM_CLEAR");
+    device.reset().expect("RESET");
+    assert_eq!(folder.shown().generation, before + 2);
+    assert_eq!(get(&device, 0, 4096), [9; 4096]);
+    assert_eq!(errno(device.map(..)), Some(Errno::ACCESS));
+    let reader = Device::open_read_only(folder.node()).expect("the node");
+    let mut bytes = [0; 4096];
+    reader
+        .map(..)
+        .expect("a mapping")
+        .copy_to(0, &mut bytes)
+        .expect("bytes");
+    assert_eq!(bytes, [9; 4096]);
+}
+
+fn a_window_is_filled() {
+    for kind in ["pages", "contiguous", "dma"] {
+        let settings = |more: &str| format!("size=20K memory={kind} {more}");
+        let (zero, full, some) = (
+            settings(""),
+            settings("fill=255"),
+            settings("fill=0x41 access=ro"),
+        );
+        let windows = [("zero", zero.as_str()), ("full", &full), ("some", &some)];
+        let folder = Folder::live("test", &windows);
+        let fd = folder.open();
+        for (offset, byte) in [(0, 0), (20480, 0xff), (40960, 0x41)] {
+            assert_eq!(get(&fd, offset, 20480), [byte; 20480], "{kind}");
+        }
+        // Filled once, not for each who opens it, and anew when it is built anew.
+        put(&fd, 20480, b"changed");
+        assert_eq!(get(folder.open(), 20480, 7), b"changed");
+        folder.destroy();
+        folder.build();
+        assert_eq!(get(folder.open(), 20480, 20480), [0xff; 20480], "{kind}");
+    }
+}
+
+fn a_thousand_windows() {
+    const COUNT: u64 = 1000;
+    // A hole of a page before every hundredth.
+    let offset_of = |number: u64| (number + number / 100) * 4096;
+    let folder = Folder::new("test");
+    for number in 0..COUNT {
+        let name = format!("w{number}");
+        folder.window(&name, "size=4096");
+        if number % 100 == 0 {
+            folder.change(&name, &format!("offset={}", offset_of(number)));
+        }
+    }
+    folder.build();
+    let lines = told(&folder);
+    assert_eq!(lines.len(), COUNT as usize);
+    for (number, line) in (0..COUNT).zip(&lines) {
+        let offset = offset_of(number);
+        assert_eq!(
+            *line,
+            format!("{number} w{number} {offset} 4096 pages cached rw")
+        );
+    }
+    let fd = folder.open();
+    for number in 0..COUNT {
+        put(&fd, offset_of(number), &number.to_ne_bytes());
+    }
+    for number in 0..COUNT {
+        let map = Map::shared_at(&fd, offset_of(number), PAGE).expect("a mapping");
+        assert_eq!(map.read(0..8), number.to_ne_bytes());
+    }
+    let (mut at, mut runs) = (0, 0);
+    while let Ok(data) = seek(&fd, at as i64, libc::SEEK_DATA as u32) {
+        at = seek(&fd, data as i64, libc::SEEK_HOLE as u32).expect("a hole");
+        assert_eq!(at - data, 100 * PAGE);
+        runs += 1;
+    }
+    assert_eq!(runs, 10);
+    folder.device().clear().expect("MEM_CLEAR");
+    assert_eq!(get(&fd, offset_of(COUNT - 1), 8), [0; 8]);
+}
+
+fn windows_that_cannot_be() {
+    let empty = "empty";
+    let pages = "not a whole number of pages";
+    let beyond = "beyond the largest offset";
+    for (settings, why) in [
+        ("", empty),
+        ("size=0", empty),
+        ("offset=4096 size=0", empty),
+        ("size=1", pages),
+        ("size=4095", pages),
+        ("size=4097", pages),
+        ("size=18446744073709551615", pages),
+        ("offset=1 size=4096", pages),
+        ("offset=4095 size=4096", pages),
+        ("offset=18446744073709551615 size=4096", pages),
+        ("size=0x8000000000000000", beyond),
+        ("size=0x7ffffffffffff000 offset=4096", beyond),
+        ("size=0xfffffffffffff000", beyond),
+        ("offset=0x7ffffffffffff000 size=4096", beyond),
+        ("offset=0x7fffffffffffe000 size=8192", beyond),
+        ("offset=0x8000000000000000 size=4096", beyond),
+        ("offset=0xfffffffffffff000 size=4096", beyond),
+        ("offset=0xfffffffffffff000 size=8192", beyond),
+        ("offset=0xfffffffffffff000 size=0xfffffffffffff000", beyond),
+        ("offset=0x8000000000000000 size=0x8000000000000000", beyond),
+    ] {
+        for kind in ["pages", "contiguous", "dma", "physical"] {
+            let folder = Folder::new("test");
+            folder.window("bad", settings);
+            folder.change("bad", &format!("memory={kind}"));
+            folder.cannot_be_built(Errno::INVAL, &["window bad", why]);
+            // Also behind a good one, which makes it no better.
+            folder.remove_window("bad").expect("rmdir");
+            folder.window("good", "size=4096");
+            folder.window("bad", settings);
+            if !settings.contains("offset") && why == beyond {
+                folder.change("bad", "offset=4096");
+            }
+            folder.cannot_be_built(Errno::INVAL, &["window bad", why]);
+        }
+    }
+}
+
+fn windows_that_overlap() {
+    for (one, other) in [
+        ("offset=0 size=4096", "offset=0 size=4096"),
+        ("offset=0 size=8192", "offset=4096 size=8192"),
+        ("offset=4096 size=8192", "offset=4096 size=4096"),
+        ("offset=0 size=64K", "offset=8192 size=4096"),
+        (
+            "offset=0 size=0x7ffffffffffff000",
+            "offset=0x7fffffffffffe000 size=4096",
+        ),
+        (
+            "offset=0x7fffffffffffd000 size=8192",
+            "offset=0x7fffffffffffe000 size=4096",
+        ),
+    ] {
+        // Whichever of them was made first, the one that lies behind is the one that overlaps.
+        for made in [["one", "other"], ["other", "one"]] {
+            let folder = Folder::new("test");
+            for name in made {
+                folder.window(name, if name == "one" { one } else { other });
+            }
+            let same = one.split(' ').next() == other.split(' ').next();
+            let window = format!("window {}", if same { made[1] } else { "other" });
+            folder.cannot_be_built(Errno::INVAL, &[&window, "overlaps"]);
+        }
+    }
+    // One that lies over several; and one that follows the one made before it into another.
+    let folder = Folder::new("test");
+    folder.window("a", "offset=4K size=4K");
+    folder.window("b", "offset=12K size=4K");
+    folder.window("c", "offset=0 size=64K");
+    folder.cannot_be_built(Errno::INVAL, &["window a", "overlaps"]);
+    folder.change("c", "size=4K");
+    folder.window("d", "size=4K");
+    folder.cannot_be_built(Errno::INVAL, &["window d", "overlaps"]);
+    folder.change("d", "offset=8K");
+    folder.build();
+    assert_eq!(folder.shown().size, 16384);
+}
+
+fn a_bad_window_takes_the_others_with_it() {
+    let folder = Folder::new("test");
+    folder.window("large", "size=24M");
+    folder.window("more", "size=16M memory=contiguous");
+    folder.window("odd", "size=16M cache=noncached");
+    folder.window("bad", "size=4K memory=physical");
+    let before = memory::free();
+    for _ in 0..2 {
+        folder.cannot_be_built(Errno::INVAL, &["window bad", "needs an address"]);
+    }
+    let after = memory::free();
+    assert!(
+        after + (8 << 20) > before,
+        "{before} bytes free, then {after}"
+    );
+    folder.remove_window("bad").expect("rmdir");
+    folder.build();
+    assert!(memory::free() + (54 << 20) < before);
+}
+
+/// The end of the largest device.
+const END: u64 = 0x7fff_ffff_ffff_f000;
+
+/// Eight pages at the end of the largest device, and one at its start.
+fn as_high_as_can_be() -> Folder {
+    let high = format!("offset={} size=32K", END - 32768);
+    let folder = Folder::live("test", &[("low", "size=4K"), ("high", &high)]);
+    put(folder.open(), END - 32768, &pattern(32768));
+    folder
+}
+
+fn the_largest_offset() {
+    let folder = as_high_as_can_be();
+    let device = folder.device();
+    assert_eq!(device.info().expect("INFO").size, END);
+    assert_eq!(
+        told(&folder)[1],
+        format!("1 high {} 32768 pages cached rw", END - 32768)
+    );
+    assert_eq!(seek(&device, 0, libc::SEEK_END as u32), Ok(END as usize));
+    assert_eq!(
+        seek(&device, 4096, libc::SEEK_DATA as u32),
+        Ok(END as usize - 32768)
+    );
+    assert_eq!(seek(&device, 4096, libc::SEEK_HOLE as u32), Ok(4096));
+    let buffer = Buffer::new(2 * PAGE);
+    let span = buffer.span(0, 100);
+    assert_eq!(pread(&device, span, END as i64 - 100), Ok(100));
+    assert_eq!(buffer.read(0..100), pattern(32768)[32668..]);
+    assert_eq!(
+        pread(&device, buffer.span(0, PAGE), END as i64 - 100),
+        Ok(100)
+    );
+    // Beyond what a position can be, no driver is asked.
+    let beyond = pread(&device, buffer.span(0, 2 * PAGE), END as i64 - 100);
+    assert_eq!(beyond, Err(Errno::INVAL));
+    assert_eq!(pread(&device, span, END as i64), Ok(0));
+    assert_eq!(pwrite(&device, span, END as i64), Err(Errno::NOSPC));
+    assert_eq!(pread(&device, span, END as i64 - 32769), Err(Errno::NXIO));
+    device.clear_range(END - 10..END).expect("CLEAR");
+    assert_eq!(
+        get(&device, END - 11, 11),
+        [&pattern(32768)[32757..32758], &[0; 10]].concat()
+    );
+    assert_eq!(
+        errno(device.clear_range(END - 1..END + 1)),
+        Some(Errno::INVAL)
+    );
+    assert_eq!(errno(device.clear_range(4095..END)), Some(Errno::NXIO));
+    for (offset, errno) in [
+        (END, Errno::NXIO),
+        (END - 36864, Errno::NXIO),
+        (1 << 63, Errno::NXIO),
+    ] {
+        assert_eq!(
+            Map::shared_at(&device, offset, PAGE).err(),
+            Some(errno),
+            "{offset:#x}"
+        );
+    }
+    assert_eq!(
+        Map::shared_at(&device, END - 4096, 2 * PAGE).err(),
+        Some(Errno::INVAL)
+    );
+    device.clear().expect("MEM_CLEAR");
+    assert_eq!(get(&device, END - 32768, 32768), [0; 32768]);
+}
+
+fn a_mapping_at_a_high_offset_in_pieces() {
+    let folder = as_high_as_can_be();
+    let fd = folder.open();
+    let start = END - 32768;
+    let whole = Map::shared_at(&fd, start, 32768).expect("a mapping");
+    assert_eq!(whole.read(0..32768), pattern(32768));
+    let (first, rest) = whole.split(PAGE);
+    let (hole, rest) = rest.split(PAGE);
+    drop(hole);
+    let (mut moved, rest) = rest.split(2 * PAGE);
+    moved.move_onto(Map::anonymous(2 * PAGE)).expect("a move");
+    let (changed, last) = rest.split(3 * PAGE);
+    changed.protect(PROT_READ).expect("mprotect");
+    let pieces = [(&first, 0), (&moved, 2), (&changed, 4), (&last, 7)];
+    let check = |expected: &[u8]| {
+        for (map, page) in pieces {
+            let start = page * PAGE;
+            assert_eq!(
+                map.read(0..map.len()),
+                expected[start..start + map.len()],
+                "page {page}"
+            );
+        }
+    };
+    check(&pattern(32768));
+    // What is forgotten is fetched again, from the same place.
+    for (map, _) in pieces {
+        map.advise(libc::MADV_DONTNEED).expect("DONTNEED");
+    }
+    check(&pattern(32768));
+    let mut expected = pattern(32768);
+    for (page, text) in [(0, b"first"), (2, b"moved"), (7, b"last.")] {
+        expected[page * PAGE + 9..page * PAGE + 14].copy_from_slice(text);
+    }
+    let mut child = Child::start(|| {
+        check(&pattern(32768));
+        first.write(9, b"first");
+        moved.write(9, b"moved");
+        last.write(9, b"last.");
+    });
+    assert_eq!(child.wait(Duration::from_secs(20)), End::Status(0));
+    check(&expected);
+    assert_eq!(get(&fd, start, 32768), expected);
+    // One more page, in the place of another, by its number.
+    let shown = last
+        .show_page((start / 4096) as usize + 3)
+        .expect("another page");
+    assert_eq!(shown.read(0..PAGE), expected[3 * PAGE..4 * PAGE]);
+    let low = shown.show_page(0).expect("another window");
+    assert_eq!(low.read(0..PAGE), [0; PAGE]);
+}
