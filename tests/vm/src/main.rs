@@ -15,6 +15,7 @@ mod coherence;
 mod commands;
 mod configfs;
 mod counts;
+mod destroy;
 mod driver;
 mod folder;
 mod io;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         ("wild", wild::TESTS),
         ("configfs", configfs::TESTS),
         ("windows", windows::TESTS),
+        ("destroy", destroy::TESTS),
     ];
     let trials = files.iter().flat_map(|(file, tests)| {
         tests
