@@ -20,6 +20,8 @@ mod driver;
 mod folder;
 mod io;
 mod ioctl;
+mod iomem;
+mod kinds;
 mod kmsg;
 mod large;
 mod library;
@@ -28,6 +30,8 @@ mod load;
 mod map;
 mod memory;
 mod node;
+mod pagemap;
+mod pci;
 mod poll;
 mod seek;
 mod sys;
@@ -76,6 +80,7 @@ fn main() -> ExitCode {
         ("configfs", configfs::TESTS),
         ("windows", windows::TESTS),
         ("destroy", destroy::TESTS),
+        ("kinds", kinds::TESTS),
     ];
     let trials = files.iter().flat_map(|(file, tests)| {
         tests

@@ -1,0 +1,648 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Memory kinds: what each is made of, what can be done with it, and when it cannot be had.
+
+use crate::driver::{self, fdinfo, get, pattern, put};
+use crate::folder::Folder;
+use crate::map::Disk;
+use crate::pci::Pci;
+use crate::sys::{pread, process_vm, pwrite, Buffer, Child, End, Map, PAGE};
+use crate::{iomem, memory, pagemap};
+use chrmem::MemoryKind;
+use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::thread::{capabilities, set_capabilities, CapabilitySet};
+use std::fs;
+use std::os::fd::AsFd;
+use std::process::Command;
+use std::time::Duration;
+
+crate::tests! {
+    pages_have_no_one_address
+    contiguous_is_one_run
+    a_run_that_cannot_be_had
+    dma_memory_is_zeroed_and_shared
+    dma_memory_for_a_device
+    dma_memory_that_cannot_be_had
+    physical_memory_is_the_device_s
+    physical_memory_is_claimed
+    physical_memory_that_cannot_be_had
+    physical_memory_that_somebody_has
+    settings_that_do_not_go_together
+    addresses_are_for_those_who_may_know
+    contiguous_pages_are_ordinary
+    page_frames_are_not
+    mappings_of_page_frames
+    the_limit_is_for_all_devices
+    memory_that_runs_out_half_way
+    memory_is_counted_for_who_builds
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+
+/// Bytes that nobody minds being overwritten: BAR 2 of the machine's `ivshmem` device.
+fn shared_memory() -> Pci {
+    Pci::find(0x1af4, 0x1110)
+}
+
+/// The settings of a window on the first `size` bytes of it.
+fn physical(size: u64) -> String {
+    let start = shared_memory().bar(2).start;
+    format!("memory=physical address={start:#x} size={size}")
+}
+
+/// A device with one window.
+fn one(settings: &str) -> Folder {
+    Folder::live("test", &[("one", settings)])
+}
+
+/// What WINDOW says is the address of a device's only window.
+fn address(folder: &Folder) -> Option<u64> {
+    folder.device().window(0).expect("WINDOW").address
+}
+
+/// Asserts that read, write and mapping of a device's only window are of the same bytes.
+fn is_one_memory(folder: &Folder) {
+    let size = folder.shown().size as usize;
+    let fd = folder.open();
+    let map = Map::shared(&fd, size).expect("a mapping");
+    let mut bytes = pattern(size);
+    put(&fd, 0, &bytes);
+    assert!(map.read(0..size) == bytes);
+    map.write(size - 5, b"store");
+    bytes[size - 5..].copy_from_slice(b"store");
+    // Where no whole word is.
+    for (at, text) in [(1, &b"odd"[..]), (4095, b"across"), (9000, b"eight by")] {
+        put(&fd, at as u64, text);
+        bytes[at..at + text.len()].copy_from_slice(text);
+    }
+    assert!(map.read(0..size) == bytes);
+    assert!(get(&fd, 0, size) == bytes);
+    for (at, len) in [(0, 1), (3, 4), (4093, 6), (8191, 2), (size - 6, 6)] {
+        assert_eq!(get(&fd, at as u64, len), bytes[at..at + len]);
+    }
+    let other = Map::shared(folder.open(), size).expect("a mapping");
+    let mut child = Child::start(|| {
+        assert_eq!(other.read(1..4), b"odd");
+        other.write(0, b"child");
+    });
+    assert_eq!(child.wait(LIMIT), End::Status(0));
+    assert_eq!(map.read(0..5), b"child");
+    folder.device().clear().expect("MEM_CLEAR");
+    assert!(map.read(0..size) == vec![0; size]);
+    folder.device().reset().expect("RESET");
+    assert_eq!(map.read(0..13), b"hello, user!\0");
+}
+
+fn pages_have_no_one_address() {
+    let folder = one("size=64K");
+    assert_eq!(address(&folder), None);
+    is_one_memory(&folder);
+}
+
+fn contiguous_is_one_run() {
+    for size in ["4K", "20K", "2M", "16M"] {
+        let folder = one(&format!("memory=contiguous size={size}"));
+        let window = folder.device().window(0).expect("WINDOW");
+        assert_eq!(window.memory, MemoryKind::Contiguous);
+        let address = window.address.expect("an address");
+        assert!(address.is_multiple_of(4096));
+        let map = Map::shared(folder.open(), window.size as usize).expect("a mapping");
+        for (page, frame) in pagemap::frames(&map).into_iter().enumerate() {
+            assert_eq!(frame, address / 4096 + page as u64, "page {page}");
+        }
+    }
+    is_one_memory(&one("memory=contiguous size=64K"));
+}
+
+fn a_run_that_cannot_be_had() {
+    let before = memory::free();
+    let folder = Folder::new("test");
+    folder.make_window("one").expect("a window");
+    folder.change("one", "memory=contiguous");
+    let total = memory::total();
+    for (size, why) in [
+        (
+            total.next_multiple_of(4096),
+            "more than the system has free",
+        ),
+        (1 << 62, "more than the system has free"),
+        // Free altogether, but not in one piece.
+        ((total / 8 * 5).next_multiple_of(4096), "no run of"),
+    ] {
+        folder.change("one", &format!("size={size}"));
+        let words = ["window one", why, &size.to_string()];
+        folder.cannot_be_built(Errno::NOMEM, &words);
+    }
+    folder.change("one", "size=64K");
+    folder.build();
+    folder.destroy();
+    let after = memory::free();
+    assert!(
+        after + (8 << 20) > before,
+        "{before} bytes free, then {after}"
+    );
+}
+
+fn dma_memory_is_zeroed_and_shared() {
+    // The last is the largest that there is where none was set aside at boot.
+    for size in ["4K", "20K", "4M"] {
+        let folder = one(&format!("memory=dma size={size}"));
+        let window = folder.device().window(0).expect("WINDOW");
+        assert_eq!(window.memory, MemoryKind::Dma);
+        assert!(window.address.is_some_and(|it| it.is_multiple_of(4096)));
+        let size = window.size as usize;
+        assert!(get(folder.open(), 0, size) == vec![0; size]);
+    }
+    is_one_memory(&one("memory=dma size=64K"));
+}
+
+fn dma_memory_for_a_device() {
+    let device = shared_memory().address().to_owned();
+    let settings = format!("memory=dma size=64K device={device}");
+    let folder = one(&settings);
+    assert_eq!(folder.get("one", "device"), device);
+    is_one_memory(&folder);
+    // A device addresses 32 bits until its driver knows better.
+    let end = address(&folder).expect("an address") + 65536;
+    assert!(end <= 1 << 32, "{end:#x}");
+}
+
+fn dma_memory_that_cannot_be_had() {
+    let folder = Folder::new("test");
+    folder.window("one", "memory=dma size=64K");
+    for device in ["0000:00:1e.7", "0000:ff:00.0", "ffff:00:00.0"] {
+        folder.change("one", &format!("device={device}"));
+        folder.cannot_be_built(Errno::NODEV, &["window one", "no PCI device", device]);
+    }
+    folder.change("one", "device=none size=512M");
+    folder.cannot_be_built(Errno::NOMEM, &["window one", "no run of", "536870912"]);
+    folder.change("one", "size=1T");
+    folder.cannot_be_built(
+        Errno::NOMEM,
+        &["window one", "more than the system has free"],
+    );
+    folder.change("one", "size=64K");
+    folder.build();
+}
+
+fn physical_memory_is_the_device_s() {
+    let bar = shared_memory().bar(2);
+    for cache in ["cached", "noncached", "writecombine"] {
+        let folder = one(&format!("{} cache={cache}", physical(65536)));
+        assert_eq!(address(&folder), Some(bar.start));
+        is_one_memory(&folder);
+        // What is there stays there, whoever looks, unless it is to be filled.
+        put(folder.open(), 8192, b"left alone");
+        folder.destroy();
+        folder.build();
+        assert_eq!(get(folder.open(), 8192, 10), b"left alone");
+        folder.destroy();
+        folder.change("one", "fill=0x5a");
+        folder.build();
+        assert!(get(folder.open(), 0, 65536) == vec![0x5a; 65536]);
+    }
+    // All of it, and the end of it.
+    let folder = one(&physical(bar.end - bar.start));
+    put(folder.open(), bar.end - bar.start - 4096, &pattern(4096));
+    let end = one_more(&format!(
+        "memory=physical address={:#x} size=4096",
+        bar.end - 4096
+    ));
+    assert!(end.set_live("1").is_err());
+    drop(folder);
+    end.build();
+    assert_eq!(get(end.open(), 0, 4096), pattern(4096));
+}
+
+/// A second device, not yet built.
+fn one_more(settings: &str) -> Folder {
+    let folder = Folder::new("more");
+    folder.window("one", settings);
+    folder
+}
+
+fn physical_memory_is_claimed() {
+    let start = shared_memory().bar(2).start;
+    let claimed = || iomem::called("chrmem");
+    assert_eq!(claimed(), []);
+    let folder = Folder::new("test");
+    folder.window("one", &physical(8192));
+    folder.window(
+        "two",
+        &format!("memory=physical address={:#x} size=4096", start + 65536),
+    );
+    assert_eq!(claimed(), []);
+    folder.build();
+    let both = [start..start + 8192, start + 65536..start + 65536 + 4096];
+    assert_eq!(claimed(), both);
+    // As long as anybody uses it, destroyed or not.
+    let map = Map::shared(folder.open(), PAGE).expect("a mapping");
+    folder.destroy();
+    assert_eq!(claimed(), both);
+    let words = ["window one", "claimed", "/proc/iomem"];
+    folder.cannot_be_built(Errno::BUSY, &words);
+    drop(map);
+    assert_eq!(claimed(), []);
+    folder.build();
+    assert_eq!(claimed(), both);
+    folder.destroy();
+    assert_eq!(claimed(), []);
+    // Of what could not be built whole, nothing is.
+    folder.change("two", "address=0x1000");
+    folder.cannot_be_built(Errno::PERM, &["window two"]);
+    assert_eq!(claimed(), []);
+}
+
+fn physical_memory_that_cannot_be_had() {
+    let ram = iomem::called("System RAM");
+    let (first, last) = (&ram[0], &ram[ram.len() - 1]);
+    let middle = last.start.midpoint(last.end) & !4095;
+    let info = fs::read_to_string("/proc/cpuinfo").expect("/proc");
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("address sizes\t: "));
+    let (bits, _) = line
+        .and_then(|line| line.split_once(" bits physical"))
+        .expect("a width");
+    let top = 1_u64 << bits.parse::<u32>().expect("a number");
+    let ram_error = (Errno::PERM, "System RAM");
+    let width_error = (Errno::INVAL, "address width");
+    let folder = Folder::new("test");
+    folder.window("one", "memory=physical size=4096");
+    folder.cannot_be_built(Errno::INVAL, &["window one", "needs an address"]);
+    for (address, size, (errno, why)) in [
+        (first.start.next_multiple_of(4096), 4096, ram_error),
+        (middle, 4096, ram_error),
+        (middle, 1 << 20, ram_error),
+        ((last.end - 1) & !4095, 4096, ram_error),
+        // Only its first, only its last page is RAM.
+        ((last.end - 1) & !4095, 65536, ram_error),
+        ((last.start & !4095) - 8192, 12288, ram_error),
+        // From before it to behind it.
+        (0, last.end + (1 << 20), ram_error),
+        (top, 4096, width_error),
+        (top - 4096, 8192, width_error),
+        (1 << 63, 4096, width_error),
+        (0_u64.wrapping_sub(4096), 4096, width_error),
+        (0_u64.wrapping_sub(4096), 8192, width_error),
+        (8192, 0x7fff_ffff_ffff_f000, width_error),
+        (1, 4096, (Errno::INVAL, "not a whole number of pages")),
+        (
+            last.start + 1,
+            4096,
+            (Errno::INVAL, "not a whole number of pages"),
+        ),
+        (
+            u64::MAX,
+            4096,
+            (Errno::INVAL, "not a whole number of pages"),
+        ),
+    ] {
+        folder.change("one", &format!("address={address} size={size}"));
+        for cache in ["cached", "noncached", "writecombine"] {
+            folder.change("one", &format!("cache={cache}"));
+            folder.cannot_be_built(errno, &["window one", why]);
+        }
+    }
+}
+
+fn physical_memory_that_somebody_has() {
+    let driver = iomem::called("virtio-pci-modern");
+    let bar = shared_memory().bar(2);
+    let theirs = &driver[0];
+    let folder = Folder::new("test");
+    folder.window("one", "memory=physical");
+    let claimed = |address: u64, size: u64| {
+        folder.change("one", &format!("address={address:#x} size={size}"));
+        folder.cannot_be_built(Errno::BUSY, &["window one", "claimed by a driver"]);
+    };
+    // A page of a driver's, all of it, more than that.
+    claimed(theirs.start, 4096);
+    claimed(theirs.start, theirs.end - theirs.start);
+    claimed(theirs.end - 4096, 8192);
+    // What another device of ours has, and what overlaps it.
+    let other = Folder::new("other");
+    other.window(
+        "one",
+        &format!("memory=physical address={:#x} size=16K", bar.start + 65536),
+    );
+    other.build();
+    for (offset, size) in [
+        (65536, 16384),
+        (65536, 4096),
+        (65536 + 12288, 4096),
+        (65536 - 4096, 8192),
+        (65536 + 12288, 8192),
+        (0, 1 << 20),
+    ] {
+        claimed(bar.start + offset, size);
+    }
+    // Its neighbours are free.
+    folder.change("one", &format!("address={:#x} size=64K", bar.start));
+    folder.build();
+    folder.destroy();
+    // Two windows of one device are no better than two devices.
+    other.destroy();
+    other.window(
+        "two",
+        &format!(
+            "memory=physical address={:#x} size=4K",
+            bar.start + 65536 + 4096
+        ),
+    );
+    other.cannot_be_built(Errno::BUSY, &["window two", "claimed"]);
+    // Not even with what nobody but the firmware knows: half of a device's, half of nobody's.
+    claimed(bar.end - 4096, 8192);
+}
+
+fn settings_that_do_not_go_together() {
+    let device = shared_memory().address().to_owned();
+    let device = format!("device={device}");
+    let here = physical(4096);
+    for (settings, more, why) in [
+        (
+            "memory=pages size=4K",
+            "address=0xfe000000",
+            "only physical",
+        ),
+        ("memory=contiguous size=4K", "address=0", "only physical"),
+        ("memory=dma size=4K", "address=0xfe000000", "only physical"),
+        ("memory=pages size=4K", &device, "only dma"),
+        ("memory=contiguous size=4K", &device, "only dma"),
+        (&here, &device, "only dma"),
+        ("memory=dma size=4K", "cache=noncached", "coherent"),
+        ("memory=dma size=4K", "cache=writecombine", "coherent"),
+    ] {
+        let folder = Folder::new("test");
+        folder.window("one", settings);
+        folder.change("one", more);
+        folder.cannot_be_built(Errno::INVAL, &["window one", why]);
+        let (attribute, _) = more.split_once('=').expect("a setting");
+        let default = if attribute == "cache" {
+            "cached"
+        } else {
+            "none"
+        };
+        folder.set("one", attribute, default).expect("a setting");
+        folder.build();
+    }
+}
+
+fn addresses_are_for_those_who_may_know() {
+    let here = physical(4096);
+    for settings in ["memory=contiguous size=64K", "memory=dma size=64K", &here] {
+        let folder = one(settings);
+        let (device, known) = (folder.device(), address(&folder).expect("an address"));
+        let mut child = Child::start(|| {
+            let mut sets = capabilities(None).expect("capabilities");
+            sets.effective.remove(CapabilitySet::SYS_RAWIO);
+            set_capabilities(None, sets).expect("fewer capabilities");
+            assert_eq!(device.window(0).expect("WINDOW").address, None);
+            // Root otherwise: it can open it anew and is told no more.
+            assert_eq!(address(&folder), None);
+            sets.effective.insert(CapabilitySet::SYS_RAWIO);
+            set_capabilities(None, sets).expect("the old capabilities");
+            assert_eq!(address(&folder), Some(known));
+        });
+        assert_eq!(child.wait(LIMIT), End::Status(0));
+        // The files that show a window show none to anybody.
+        let texts = [
+            folder.shown().windows.concat(),
+            fdinfo(&device).windows.concat(),
+        ];
+        for text in texts {
+            assert!(!text.contains(&format!("{known:x}")), "{text}");
+            assert!(!text.contains(&known.to_string()), "{text}");
+        }
+    }
+}
+
+/// Copies a mapping's bytes out by `process_vm_readv`, through a child that has it mapped as well.
+fn copy_from_a_child(map: &Map, to: &Buffer) -> Result<usize, Errno> {
+    let child = Child::start(|| std::thread::sleep(LIMIT));
+    process_vm(
+        child.id(),
+        false,
+        to.span(0, map.len()),
+        map.span(0, map.len()),
+    )
+}
+
+fn contiguous_pages_are_ordinary() {
+    const SIZE: usize = 16 * PAGE;
+    let disk = Disk::new();
+    for settings in [
+        "memory=contiguous size=64K",
+        "memory=contiguous size=64K cache=noncached",
+        "size=64K cache=writecombine",
+    ] {
+        let folder = one(settings);
+        let fd = folder.open();
+        put(&fd, 0, &pattern(SIZE));
+        let map = Map::shared(&fd, SIZE).expect("a mapping");
+        let direct = disk.open(OFlags::DIRECT);
+        assert_eq!(pwrite(&direct, map.span(0, SIZE), 8192), Ok(SIZE));
+        assert_eq!(get(disk.open(OFlags::empty()), 8192, SIZE), pattern(SIZE));
+        put(&fd, 0, &[0; SIZE]);
+        assert_eq!(pread(&direct, map.span(0, SIZE), 8192), Ok(SIZE));
+        assert_eq!(get(&fd, 0, SIZE), pattern(SIZE));
+        let buffer = Buffer::new(SIZE);
+        assert_eq!(copy_from_a_child(&map, &buffer), Ok(SIZE));
+        assert_eq!(buffer.read(0..SIZE), pattern(SIZE));
+    }
+}
+
+fn page_frames_are_not() {
+    const SIZE: usize = 16 * PAGE;
+    let disk = Disk::new();
+    for settings in ["memory=dma size=64K", &physical(65536)] {
+        let folder = one(settings);
+        let fd = folder.open();
+        put(&fd, 0, &pattern(SIZE));
+        let map = Map::shared(&fd, SIZE).expect("a mapping");
+        let direct = disk.open(OFlags::DIRECT);
+        assert_eq!(pwrite(&direct, map.span(0, SIZE), 0), Err(Errno::FAULT));
+        assert_eq!(pread(&direct, map.span(0, SIZE), 0), Err(Errno::FAULT));
+        let buffer = Buffer::new(SIZE);
+        assert_eq!(copy_from_a_child(&map, &buffer), Err(Errno::FAULT));
+        let memory = fs::File::open("/proc/self/mem").expect("/proc");
+        let answer = pread(&memory, buffer.span(0, 8), map.address() as i64);
+        assert_eq!(answer, Err(Errno::IO));
+        // The way over the kernel's own pages is open as ever.
+        let buffered = disk.open(OFlags::empty());
+        assert_eq!(pwrite(&buffered, map.span(0, SIZE), 0), Ok(SIZE));
+        assert_eq!(get(&buffered, 0, SIZE), pattern(SIZE));
+    }
+}
+
+fn mappings_of_page_frames() {
+    for settings in ["memory=dma size=64K", &physical(65536)] {
+        let folder = one(settings);
+        let fd = folder.open();
+        put(&fd, 0, &pattern(65536));
+        let new = |protection, flags| Map::new(Some(fd.as_fd()), 0, 65536, protection, flags);
+        for protection in [PROT_READ, PROT_READ | PROT_WRITE] {
+            assert_eq!(new(protection, MAP_PRIVATE).err(), Some(Errno::INVAL));
+        }
+        let exec = new(PROT_READ | libc::PROT_EXEC, MAP_SHARED);
+        assert_eq!(exec.err(), Some(Errno::ACCESS));
+        let read_write = PROT_READ | PROT_WRITE;
+        drop(
+            new(
+                read_write,
+                MAP_SHARED | libc::MAP_POPULATE | libc::MAP_LOCKED,
+            )
+            .expect("a mapping"),
+        );
+        let mut map = new(read_write, MAP_SHARED).expect("a mapping");
+        assert_eq!(
+            map.resize(65536 + PAGE, libc::MREMAP_MAYMOVE),
+            Err(Errno::FAULT)
+        );
+        map.advise(libc::MADV_DONTNEED)
+            .unwrap_or_else(|error| assert_eq!(error, Errno::INVAL));
+        map.resize(8 * PAGE, 0).expect("a smaller mapping");
+        let (head, rest) = map.split(3 * PAGE);
+        let (hole, mut tail) = rest.split(PAGE);
+        drop(hole);
+        tail.move_onto(Map::anonymous(4 * PAGE)).expect("a move");
+        assert_eq!(head.read(0..3 * PAGE), pattern(65536)[..3 * PAGE]);
+        assert_eq!(tail.read(0..4 * PAGE), pattern(65536)[4 * PAGE..8 * PAGE]);
+        tail.protect(PROT_READ).expect("mprotect");
+        let mut child = Child::start(|| tail.write(0, b"never"));
+        assert_eq!(child.wait(LIMIT), End::Signal(libc::SIGSEGV));
+        tail.protect(read_write).expect("mprotect");
+        tail.write(0, b"page 4");
+        assert_eq!(get(&fd, 4 * PAGE as u64, 6), b"page 4");
+        assert_eq!(fdinfo(&fd).mappings.0, 2);
+    }
+}
+
+fn the_limit_is_for_all_devices() {
+    driver::with("limit=1048576", || {
+        // The plain device has a page of it.
+        let first = Folder::live(
+            "first",
+            &[("a", "size=256K"), ("b", "size=256K memory=contiguous")],
+        );
+        let second = Folder::live("second", &[("a", "size=508K memory=dma")]);
+        let over = Folder::new("over");
+        over.window("one", "size=4K");
+        let words = ["window one", "limit=1048576", "4096"];
+        over.cannot_be_built(Errno::DQUOT, &words);
+        let free = Folder::live("free", &[("one", &physical(1 << 20))]);
+        drop(free);
+        over.cannot_be_built(Errno::DQUOT, &words);
+        // It counts until its last user has gone.
+        let map = Map::shared(second.open(), PAGE).expect("a mapping");
+        second.destroy();
+        over.cannot_be_built(Errno::DQUOT, &words);
+        drop(map);
+        over.build();
+        over.destroy();
+        // What is over it gives back what it took on the way there.
+        over.window("two", "size=500K");
+        over.window("three", "size=8K");
+        for _ in 0..3 {
+            over.cannot_be_built(Errno::DQUOT, &["window three", "limit=1048576"]);
+        }
+        over.change("three", "size=4K");
+        over.build();
+        drop((first, over));
+        let all = Folder::live("all", &[("one", "size=1020K")]);
+        all.destroy();
+        all.change("one", "size=0xfffffff000");
+        all.cannot_be_built(Errno::DQUOT, &["window one", "limit=1048576"]);
+    });
+}
+
+fn memory_that_runs_out_half_way() {
+    let each = (memory::total() / 8).next_multiple_of(4096);
+    for cache in ["cached", "noncached"] {
+        let folder = Folder::new("test");
+        for number in 0..10 {
+            folder.window(&format!("w{number}"), &format!("size={each} cache={cache}"));
+        }
+        let before = memory::free();
+        let line = folder.cannot_be_built(Errno::NOMEM, &["window w", &each.to_string()]);
+        // Some of them could be had.
+        assert!(!line.contains("window w0"), "{line}");
+        let after = memory::free();
+        assert!(
+            after + (8 << 20) > before,
+            "{before} bytes free, then {after}"
+        );
+    }
+}
+
+/// A memory cgroup, until dropped.
+struct Cgroup;
+
+impl Cgroup {
+    const PATH: &'static str = "/tmp/cgroup/test";
+
+    fn new(limit: &str) -> Self {
+        fs::create_dir_all("/tmp/cgroup").expect("/tmp");
+        let mount = Command::new("mount")
+            .args(["-t", "cgroup2", "none", "/tmp/cgroup"])
+            .status();
+        assert!(mount.expect("mount runs").success());
+        fs::write("/tmp/cgroup/cgroup.subtree_control", "+memory").expect("memory");
+        fs::create_dir_all(Self::PATH).expect("a cgroup");
+        fs::write(format!("{}/memory.max", Self::PATH), limit).expect("a limit");
+        Self
+    }
+
+    /// Bytes that count for it.
+    fn used(&self) -> u64 {
+        let text = fs::read_to_string(format!("{}/memory.current", Self::PATH)).expect("a number");
+        text.trim().parse().expect("a number")
+    }
+
+    /// Has a child in it do something.
+    fn run(&self, body: impl FnOnce()) {
+        let mut child = Child::start(|| {
+            fs::write(format!("{}/cgroup.procs", Self::PATH), "0").expect("into the cgroup");
+            body();
+        });
+        assert_eq!(child.wait(LIMIT), End::Status(0));
+    }
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        fs::remove_dir(Self::PATH).expect("rmdir");
+        let umount = Command::new("umount").arg("/tmp/cgroup").status();
+        assert!(umount.expect("umount runs").success());
+    }
+}
+
+fn memory_is_counted_for_who_builds() {
+    let cgroup = Cgroup::new("32M");
+    let folder = Folder::new("test");
+    folder.window("one", "size=16M");
+    let before = cgroup.used();
+    cgroup.run(|| folder.build());
+    // For as long as it is there, not as long as who built it.
+    let used = cgroup.used() - before;
+    assert!((16 << 20..18 << 20).contains(&used), "{used}");
+    folder.destroy();
+    assert!(
+        cgroup.used() < before + (1 << 20),
+        "{} after {before}",
+        cgroup.used()
+    );
+    folder.change("one", "size=64M");
+    cgroup.run(|| {
+        folder.cannot_be_built(Errno::NOMEM, &["window one", "67108864"]);
+    });
+    assert!(
+        cgroup.used() < before + (1 << 20),
+        "{} after {before}",
+        cgroup.used()
+    );
+    // Others have more.
+    folder.build();
+}
