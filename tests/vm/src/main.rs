@@ -10,6 +10,8 @@
 //! `CHRMEM_KO` says where the module is (`/lab/chrmem.ko`), `CHRMEM_SEED` where the random callers
 //! start.
 
+mod btf;
+mod cache;
 mod clients;
 mod coherence;
 mod commands;
@@ -21,6 +23,7 @@ mod folder;
 mod io;
 mod ioctl;
 mod iomem;
+mod kcore;
 mod kinds;
 mod kmsg;
 mod large;
@@ -31,6 +34,7 @@ mod map;
 mod memory;
 mod node;
 mod pagemap;
+mod pagetable;
 mod pci;
 mod poll;
 mod seek;
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         ("windows", windows::TESTS),
         ("destroy", destroy::TESTS),
         ("kinds", kinds::TESTS),
+        ("cache", cache::TESTS),
     ];
     let trials = files.iter().flat_map(|(file, tests)| {
         tests
