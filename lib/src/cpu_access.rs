@@ -7,6 +7,12 @@ use crate::error::Result;
 use chrmem_uapi::abi;
 
 /// What the processor does with memory that devices use too.
+///
+/// ```no_run
+/// let device = chrmem::Device::open("/dev/chrmem0")?;
+/// let access = device.sync(.., chrmem::Direction::ReadWrite)?;
+/// # Ok::<(), chrmem::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// It reads what devices have written.

@@ -6,12 +6,26 @@ use rustix::io::Errno;
 use std::io;
 
 /// What a call of this library answers.
+///
+/// ```
+/// fn first_word(memory: &chrmem::Mapping) -> chrmem::Result<u32> {
+///     memory.read(0)
+/// }
+/// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// What was tried, on what, and why it failed.
 ///
 /// The kernel's reason, where there is one, is the error's
 /// [`source`](std::error::Error::source) and [`errno`](Error::errno).
+///
+/// ```
+/// use chrmem::{Error, Mapping};
+///
+/// let error = Mapping::anonymous(100)?.copy_to(96, &mut [0; 8]).unwrap_err();
+/// assert!(matches!(error, Error::OutOfBounds { offset: 96, length: 8, size: 100 }));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -120,6 +134,52 @@ pub enum Error {
         /// The name that was looked for.
         name: String,
     },
+
+    /// A mapping was never made a ring.
+    #[error("there is no ring in the mapping: it has not been formatted as one")]
+    NoRing,
+
+    /// A mapping is too small to be made a ring.
+    #[error("a ring does not fit into {size} bytes: it takes {least} at least")]
+    RingTooSmall {
+        /// Bytes of the mapping.
+        size: usize,
+        /// Bytes that are needed at least.
+        least: usize,
+    },
+
+    /// Another one is attached to this end of a ring, or was when it died.
+    #[error("the ring has a {end} already")]
+    RingTaken {
+        /// `reader` or `writer`.
+        end: &'static str,
+    },
+
+    /// What is in a ring cannot be: something else has written to its memory.
+    #[error("the ring is damaged: {what} is {number}")]
+    RingDamaged {
+        /// What cannot be.
+        what: &'static str,
+        /// What it is.
+        number: u64,
+    },
+
+    /// A record is longer than its ring; nothing was written.
+    #[error("a record of {length} bytes does not fit into a ring for {longest} at most")]
+    RecordTooLong {
+        /// Bytes of the record.
+        length: usize,
+        /// Bytes of the longest record that would fit.
+        longest: usize,
+    },
+
+    /// A ring is full, and its reader has left.
+    #[error("the ring is full, and its reader has left")]
+    ReaderLeft,
+
+    /// What was waited for did not happen in time.
+    #[error("the other end of the ring did nothing in the time it was given")]
+    TimedOut,
 }
 
 impl Error {
@@ -141,8 +201,8 @@ impl Error {
     }
 }
 
-/// For functions that answer [`io::Result`]: the kind is that of the kernel's reason, or
-/// [`InvalidInput`](io::ErrorKind::InvalidInput), and the error itself is inside.
+/// For functions that answer [`io::Result`]: the kind is that of the kernel's reason, if there
+/// is one, and the error itself is inside.
 ///
 /// ```
 /// let error = chrmem::Device::open("/nowhere/chrmem0").unwrap_err();
@@ -150,9 +210,12 @@ impl Error {
 /// ```
 impl From<Error> for io::Error {
     fn from(error: Error) -> Self {
-        let kind = match error.errno() {
-            Some(errno) => Self::from(errno).kind(),
-            None => io::ErrorKind::InvalidInput,
+        let kind = match (&error, error.errno()) {
+            (_, Some(errno)) => Self::from(errno).kind(),
+            (Error::TimedOut, None) => io::ErrorKind::TimedOut,
+            (Error::ReaderLeft, None) => io::ErrorKind::BrokenPipe,
+            (Error::NoRing | Error::RingDamaged { .. }, None) => io::ErrorKind::InvalidData,
+            _ => io::ErrorKind::InvalidInput,
         };
         Self::new(kind, error)
     }

@@ -7,6 +7,12 @@ use std::fmt;
 use std::ops::Range;
 
 /// What a device tells of itself.
+///
+/// ```no_run
+/// let info = chrmem::Device::open("/dev/chrmem0")?.info()?;
+/// assert_eq!((info.size, info.windows), (4096, 1));
+/// # Ok::<(), chrmem::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Info {
@@ -33,6 +39,12 @@ impl From<abi::Info> for Info {
 }
 
 /// A range of a device's offsets with memory behind it.
+///
+/// ```no_run
+/// let window = chrmem::Device::open("/dev/chrmem0")?.window(0)?;
+/// assert_eq!((window.name.as_str(), window.range()), ("buffer", 0..4096));
+/// # Ok::<(), chrmem::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Window {
@@ -91,6 +103,10 @@ impl From<abi::Window> for Window {
 }
 
 /// Where a window's bytes are.
+///
+/// ```
+/// assert_eq!(chrmem::MemoryKind::Pages.to_string(), "pages");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MemoryKind {
@@ -132,6 +148,10 @@ impl fmt::Display for MemoryKind {
 }
 
 /// How a window's mappings are cached, the same in every process.
+///
+/// ```
+/// assert_eq!(chrmem::CacheMode::WriteCombine.to_string(), "writecombine");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum CacheMode {
@@ -169,6 +189,11 @@ impl fmt::Display for CacheMode {
 }
 
 /// What may be done with a window.
+///
+/// ```
+/// let access = chrmem::Access { read: true, write: false };
+/// assert_eq!(access.to_string(), "ro");
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Access {
     /// It can be read.

@@ -32,12 +32,14 @@
 //! | load and store atomically | [`Mapping::load`], [`Mapping::store`], [`Mapping::atomic`] |
 //! | do all of that with a part of a mapping | [`View`] |
 //! | tell others of a change, and wait for theirs | [`Device::notify`], [`Device::wait`] |
+//! | stream records to another process | [`ring`] |
 //! | share memory with hardware | [`Device::export`], [`Device::sync`] |
 //!
 //! A test needs no device: [`Mapping::anonymous`] has the same methods, and a memfd can be read,
 //! written and mapped as a [`Device`].
 
 mod array;
+mod bell;
 mod cpu_access;
 mod device;
 mod error;
@@ -46,10 +48,12 @@ mod info;
 mod map_options;
 mod mapping;
 mod raw;
+pub mod ring;
 mod view;
 mod wait;
 
 pub use array::Array;
+pub use bell::{Bell, EventBell};
 pub use cpu_access::{CpuAccess, Direction};
 pub use device::Device;
 pub use error::{Error, Result};
@@ -58,7 +62,20 @@ pub use map_options::{MapOptions, WindowId};
 pub use mapping::Mapping;
 pub use raw::Word;
 /// The kernel's reason in an [`Error`].
+///
+/// ```
+/// let error = chrmem::Device::open("/nowhere").unwrap_err();
+/// assert_eq!(error.errno(), Some(chrmem::Errno::NOENT));
+/// ```
 pub use rustix::io::Errno;
 pub use view::View;
 /// The crate whose traits say which types a mapping can be read and written as.
+///
+/// ```
+/// use chrmem::zerocopy::little_endian::U32;
+///
+/// let memory = chrmem::Mapping::anonymous(4096)?;
+/// memory.write(10, &U32::new(7))?;
+/// # Ok::<(), chrmem::Error>(())
+/// ```
 pub use zerocopy;

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! A ring in a mapping: one process writes records, another reads them, with no copy in the kernel.
+//!
+//! There is one [`Writer`] and one [`Reader`], in two processes or one, each with a mapping of the same memory
+//! and a [`Bell`](crate::Bell) that wakes the other: a [`Device`](crate::Device), or an
+//! [`EventBell`](crate::EventBell) where there is none. Records have any length up to
+//! [`Writer::longest`], come out in order, and none is lost: who finds the ring full waits, or is told.
+//!
+//! The memory must be RAM that cannot shrink: a device's window, a memfd sealed against shrinking,
+//! [`Mapping::anonymous`]. Not `physical` windows: their memory may not know atomic access.
+//!
+//! ```
+//! use chrmem::ring::{self, Reader, Writer};
+//! use chrmem::{EventBell, Mapping};
+//!
+//! // One process for an example; two would each map the same device.
+//! let memory = Mapping::anonymous(4096)?;
+//! let (writers, readers) = EventBell::pair()?;
+//! ring::format(&memory)?;
+//! std::thread::scope(|scope| {
+//!     scope.spawn(|| -> chrmem::Result<()> {
+//!         let mut writer = Writer::attach(&memory, writers)?;
+//!         writer.write(b"one", None)?;
+//!         writer.write(b"another", None)
+//!     });
+//!     let mut reader = Reader::attach(&memory, readers)?;
+//!     let mut record = Vec::new();
+//!     assert!(reader.read(&mut record, None)?);
+//!     assert_eq!(record, b"one");
+//!     assert!(reader.read(&mut record, None)?);
+//!     assert_eq!(record, b"another");
+//!     // The writer has left, and there is nothing more.
+//!     assert!(!reader.read(&mut record, None)?);
+//!     Ok::<(), chrmem::Error>(())
+//! })?;
+//! # Ok::<(), chrmem::Error>(())
+//! ```
+//!
+//! # Layout
+//!
+//! All numbers are 64-bit integers of the processor's byte order, at a multiple of 8.
+//!
+//! | offset | is | written by |
+//! |---|---|---|
+//! | 0 | the bytes `chrmring` | [`format()`] |
+//! | 8 | version: 1 | [`format()`] |
+//! | 16 | capacity: bytes of data, a multiple of 8 | [`format()`] |
+//! | 64 | written: how many bytes of data there ever were | the writer |
+//! | 72 | writer: 0 not yet there, 1 there, 2 has left | the writer |
+//! | 80 | 1 if the reader waits for its bell | the reader sets it, the writer takes it |
+//! | 128 | read: how many bytes of data were ever taken | the reader |
+//! | 136 | reader: 0 not yet there, 1 there, 2 has left | the reader |
+//! | 144 | 1 if the writer waits for its bell | the writer sets it, the reader takes it |
+//! | 192 | data | the writer |
+//!
+//! Byte number `n` of the data lies at 192 + `n` modulo capacity. A record is its length as one number,
+//! its bytes, and as many more as make a multiple of 8.
+//!
+//! # Memory order, and trust
+//!
+//! The writer stores a record, then `written` (release); the reader loads `written` (acquire), then the record;
+//! and the other way round for `read`. Who finds nothing to do sets its flag, looks again, and
+//! waits; who has stored its number takes the other's flag, and rings if it was set. Both are atomic
+//! swaps, so that one of the two sees what the other did.
+//!
+//! Neither end believes the other: each keeps its own number for itself and checks the other's. Whatever is
+//! stored in the memory, by mistake or in malice, is answered with [`Error::RingDamaged`] or with wrong
+//! records, never with an access out of bounds, a panic or an endless loop.
+//!
+//! A reader that dies before it has taken a record leaves it to its successor; a record that a dying
+//! writer did not finish was never there. [`Reader::take_over`] and [`Writer::take_over`] attach in the place
+//! of a dead one.
+
+mod layout;
+mod protocol;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod writer;
+
+pub use reader::Reader;
+pub use writer::Writer;
+
+use crate::error::{Error, Result};
+use crate::mapping::Mapping;
+use protocol::Memory;
+
+/// Makes a ring of a mapping: all of it. What was in there is gone.
+///
+/// To be done once, before anyone attaches.
+///
+/// # Errors
+///
+/// [`Error::RingTooSmall`] if there is no room for a record, [`Error::Misaligned`] if the mapping does not start at
+/// a multiple of 8, [`Error::ReadOnly`], [`Error::CanShrink`].
+///
+/// ```
+/// let memory = chrmem::Mapping::anonymous(4096)?;
+/// chrmem::ring::format(&memory)?;
+/// assert_eq!(memory.read::<[u8; 8]>(0)?, *b"chrmring");
+/// # Ok::<(), chrmem::Error>(())
+/// ```
+pub fn format(memory: &Mapping) -> Result<()> {
+    let size = memory.len();
+    let room = size.saturating_sub(layout::DATA);
+    let capacity = room - room % layout::UNIT;
+    if capacity < layout::UNIT {
+        return Err(Error::RingTooSmall {
+            size,
+            least: layout::DATA + layout::UNIT,
+        });
+    }
+    // Until everything else is there, it is no ring.
+    Memory::store(&memory, layout::MAGIC, 0)?;
+    for word in layout::NUMBERS {
+        Memory::store(&memory, word, 0)?;
+    }
+    Memory::store(&memory, layout::VERSION, layout::THIS_VERSION)?;
+    Memory::store(&memory, layout::CAPACITY, capacity as u64)?;
+    Memory::store(&memory, layout::MAGIC, layout::MAGIC_NUMBER)
+}

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the two ends of a ring do to its memory, whatever that is made of.
+
+use super::layout::{
+    CAPACITY, DATA, LEFT, MAGIC, MAGIC_NUMBER, PRESENT, READ, READER, READER_WAITS, THIS_VERSION,
+    UNIT, VERSION, WRITER, WRITER_WAITS, WRITTEN,
+};
+use crate::bell::Bell;
+use crate::error::{Error, Result};
+use crate::mapping::Mapping;
+use std::borrow::Borrow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Memory that both ends have. Places are in bytes.
+pub(super) trait Memory {
+    /// How many bytes there are.
+    fn len(&self) -> usize;
+    /// Loads a number: what was stored before it is seen after this.
+    fn load(&self, at: usize) -> Result<u64>;
+    /// Stores a number, after everything before this.
+    fn store(&self, at: usize, number: u64) -> Result<()>;
+    /// Both at once.
+    fn swap(&self, at: usize, number: u64) -> Result<u64>;
+    /// Copies bytes out.
+    fn copy_to(&self, at: usize, target: &mut [u8]) -> Result<()>;
+    /// Copies bytes in.
+    fn copy_from(&self, at: usize, source: &[u8]) -> Result<()>;
+}
+
+impl<M: Borrow<Mapping>> Memory for M {
+    fn len(&self) -> usize {
+        self.borrow().len()
+    }
+
+    fn load(&self, at: usize) -> Result<u64> {
+        self.borrow().load(at, Ordering::Acquire)
+    }
+
+    fn store(&self, at: usize, number: u64) -> Result<()> {
+        self.borrow().store(at, number, Ordering::Release)
+    }
+
+    fn swap(&self, at: usize, number: u64) -> Result<u64> {
+        let atomic: &AtomicU64 = self.borrow().atomic::<u64>(at)?;
+        Ok(atomic.swap(number, Ordering::AcqRel))
+    }
+
+    fn copy_to(&self, at: usize, target: &mut [u8]) -> Result<()> {
+        self.borrow().copy_to(at, target)
+    }
+
+    fn copy_from(&self, at: usize, source: &[u8]) -> Result<()> {
+        self.borrow().copy_from(at, source)
+    }
+}
+
+/// One end of a ring.
+#[derive(Debug)]
+pub(super) struct End<M: Memory, B: Bell> {
+    memory: M,
+    bell: B,
+    side: Side,
+    /// Bytes of data, as it was when this end attached: a multiple of [`UNIT`], and inside of the memory.
+    capacity: usize,
+    /// This end's number. The memory has a copy, which nobody reads but the other end and a successor.
+    own: u64,
+    /// The other end's number, as it was last seen, and found good.
+    other: u64,
+}
+
+/// Where in the memory an end finds what belongs to it and to the other one.
+#[derive(Debug)]
+pub(super) struct Side {
+    /// This end, as errors call it.
+    name: &'static str,
+    own: usize,
+    other: usize,
+    /// Whether this end is there, and the other one.
+    state: usize,
+    others_state: usize,
+    /// Whether this end waits, and the other one.
+    waits: usize,
+    other_waits: usize,
+}
+
+pub(super) const WRITING: Side = Side {
+    name: "writer",
+    own: WRITTEN,
+    other: READ,
+    state: WRITER,
+    others_state: READER,
+    waits: WRITER_WAITS,
+    other_waits: READER_WAITS,
+};
+
+pub(super) const READING: Side = Side {
+    name: "reader",
+    own: READ,
+    other: WRITTEN,
+    state: READER,
+    others_state: WRITER,
+    waits: READER_WAITS,
+    other_waits: WRITER_WAITS,
+};
+
+impl<M: Memory, B: Bell> End<M, B> {
+    /// Attaches to a ring, which nobody else may have done at this end unless `anyway`.
+    pub(super) fn attach(memory: M, bell: B, side: Side, anyway: bool) -> Result<Self> {
+        if memory.len() < DATA || memory.load(MAGIC)? != MAGIC_NUMBER {
+            return Err(Error::NoRing);
+        }
+        let version = memory.load(VERSION)?;
+        if version != THIS_VERSION {
+            return Err(damaged("the version", version));
+        }
+        let number = memory.load(CAPACITY)?;
+        let room = memory.len() - DATA;
+        let capacity = match usize::try_from(number) {
+            Ok(capacity) if (UNIT..=room).contains(&capacity) && capacity.is_multiple_of(UNIT) => {
+                capacity
+            }
+            _ => return Err(damaged("the capacity", number)),
+        };
+        if memory.swap(side.state, PRESENT)? == PRESENT && !anyway {
+            return Err(Error::RingTaken { end: side.name });
+        }
+        let mut end = Self {
+            own: memory.load(side.own)?,
+            other: 0,
+            memory,
+            bell,
+            side,
+            capacity,
+        };
+        if !end.own.is_multiple_of(UNIT as u64) {
+            return Err(damaged("a position", end.own));
+        }
+        end.look()?;
+        Ok(end)
+    }
+
+    /// Bytes of data.
+    pub(super) fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// What wakes the other end.
+    pub(super) fn bell(&self) -> &B {
+        &self.bell
+    }
+
+    /// Looks at the other end's number, which is not to be believed.
+    fn look(&mut self) -> Result<()> {
+        let other = self.memory.load(self.side.other)?;
+        let [written, read] = if self.side.own == WRITTEN {
+            [self.own, other]
+        } else {
+            [other, self.own]
+        };
+        // As numbers that go round: both are multiples of `UNIT`, and so is their difference.
+        if !other.is_multiple_of(UNIT as u64) || written.wrapping_sub(read) > self.capacity as u64 {
+            return Err(damaged("a position", other));
+        }
+        self.other = other;
+        Ok(())
+    }
+
+    /// Bytes that have been written and not read, as far as is known: never more than the capacity.
+    fn filled(&self) -> usize {
+        let difference = if self.side.own == WRITTEN {
+            self.own.wrapping_sub(self.other)
+        } else {
+            self.other.wrapping_sub(self.own)
+        };
+        // CAST: `look` found it to be no more than the capacity, and this end goes no further.
+        difference as usize
+    }
+
+    /// Writes a record if there is room for it.
+    pub(super) fn try_write(&mut self, record: &[u8]) -> Result<bool> {
+        let needed = self.room(record.len()).ok_or(Error::RecordTooLong {
+            length: record.len(),
+            longest: self.capacity - UNIT,
+        })?;
+        if needed > self.capacity - self.filled() {
+            self.look()?;
+            if needed > self.capacity - self.filled() {
+                return Ok(false);
+            }
+        }
+        self.put(0, &(record.len() as u64).to_ne_bytes())?;
+        self.put(UNIT, record)?;
+        self.advance(needed)?;
+        Ok(true)
+    }
+
+    /// Takes a record, in place of what is in `record`, if there is one.
+    pub(super) fn try_read(&mut self, record: &mut Vec<u8>) -> Result<bool> {
+        if self.filled() == 0 {
+            self.look()?;
+            if self.filled() == 0 {
+                return Ok(false);
+            }
+        }
+        let mut number = [0; UNIT];
+        self.get(0, &mut number)?;
+        let number = u64::from_ne_bytes(number);
+        let length = usize::try_from(number).ok();
+        let (length, needed) = length
+            .and_then(|length| Some((length, self.room(length)?)))
+            .filter(|(_, needed)| *needed <= self.filled())
+            .ok_or_else(|| damaged("a record's length", number))?;
+        record.clear();
+        record.resize(length, 0);
+        self.get(UNIT, record)?;
+        self.advance(needed)?;
+        Ok(true)
+    }
+
+    /// Bytes that a record of `length` bytes takes, unless they are more than there ever are.
+    fn room(&self, length: usize) -> Option<usize> {
+        let needed = length.checked_next_multiple_of(UNIT)?.checked_add(UNIT)?;
+        (needed <= self.capacity).then_some(needed)
+    }
+
+    /// The places of `length` bytes that are `ahead` bytes behind this end's number: up to the end of the
+    /// data, and on from its start. Neither is more than the capacity.
+    fn places(&self, ahead: usize, length: usize) -> (usize, usize) {
+        let capacity = self.capacity as u64;
+        // CAST: less than the capacity.
+        let at = (self.own.wrapping_add(ahead as u64) % capacity) as usize;
+        (DATA + at, length.min(self.capacity - at))
+    }
+
+    /// Copies bytes of a record in.
+    fn put(&self, ahead: usize, source: &[u8]) -> Result<()> {
+        let (at, first) = self.places(ahead, source.len());
+        let (first, rest) = source.split_at(first);
+        self.memory.copy_from(at, first)?;
+        self.memory.copy_from(DATA, rest)
+    }
+
+    /// Copies bytes of a record out.
+    fn get(&self, ahead: usize, target: &mut [u8]) -> Result<()> {
+        let (at, first) = self.places(ahead, target.len());
+        let (first, rest) = target.split_at_mut(first);
+        self.memory.copy_to(at, first)?;
+        self.memory.copy_to(DATA, rest)
+    }
+
+    /// Moves this end's number, and wakes the other end if it waits for that.
+    fn advance(&mut self, bytes: usize) -> Result<()> {
+        self.own = self.own.wrapping_add(bytes as u64);
+        self.memory.store(self.side.own, self.own)?;
+        self.wake()
+    }
+
+    /// Wakes the other end if it waits.
+    fn wake(&self) -> Result<()> {
+        if self.memory.swap(self.side.other_waits, 0)? != 0 {
+            self.bell.ring()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the other end was there and is not any more.
+    fn is_alone(&self) -> Result<bool> {
+        Ok(self.memory.load(self.side.others_state)? == LEFT)
+    }
+
+    /// Tries until it works, and waits for the other end in between. `false` if the other end has left,
+    /// so that it will never work.
+    pub(super) fn wait_to(
+        &mut self,
+        timeout: Option<Duration>,
+        mut attempt: impl FnMut(&mut Self) -> Result<bool>,
+    ) -> Result<bool> {
+        if attempt(self)? {
+            return Ok(true);
+        }
+        // What is too long for a clock is forever.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        loop {
+            // From here on the other end rings. What it did before is seen by this attempt.
+            self.memory.swap(self.side.waits, 1)?;
+            let alone = self.is_alone()?;
+            if attempt(self)? {
+                return Ok(true);
+            }
+            if alone {
+                return Ok(false);
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left == Some(Duration::ZERO) {
+                return Err(Error::TimedOut);
+            }
+            // Whether it was heard or not, the next round looks again. The clock decides when to give
+            // up: the other end could ring forever.
+            self.bell.wait(left)?;
+        }
+    }
+}
+
+/// An end that is dropped says that it has left.
+impl<M: Memory, B: Bell> Drop for End<M, B> {
+    fn drop(&mut self) {
+        // Where this fails, nobody is left who could be told.
+        if self.memory.store(self.side.state, LEFT).is_ok() {
+            let _ = self.wake();
+        }
+    }
+}
+
+fn damaged(what: &'static str, number: u64) -> Error {
+    Error::RingDamaged { what, number }
+}
