@@ -92,14 +92,14 @@ fn documentation() -> Result<()> {
     quiet(doc.env("RUSTDOCFLAGS", "-D warnings"))
 }
 
-/// Builds the driver from nothing, so that every warning shows.
+/// Builds the driver from nothing, so that every warning shows: the compiler's and the linter's.
 fn driver_build(lab: &Lab) -> Result<()> {
     let target = workspace::target()?;
     let (output, log) = (
         tempfile::tempdir_in(&target)?,
         target.join("check-driver.log"),
     );
-    driver::make(lab, output.path(), &log)?;
+    driver::make(lab, output.path(), &log, &["CLIPPY=1"])?;
     let text = fs::read_to_string(&log)?;
     let warnings: Vec<_> = text
         .lines()

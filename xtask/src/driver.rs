@@ -33,14 +33,14 @@ pub(crate) fn build(lab: &Lab) -> Result<PathBuf> {
         return Ok(module);
     }
     let step = Step::new("building the driver", None);
-    make(lab, &output, &output.join("log"))?;
+    make(lab, &output, &output.join("log"), &[])?;
     fs::write(stamp, source)?;
     step.done();
     Ok(module)
 }
 
-/// Builds into `output`, with the compiler's extra warnings; what make prints goes to `log`.
-pub(crate) fn make(lab: &Lab, output: &Path, log: &Path) -> Result<()> {
+/// Builds into `output`, with the compiler's extra warnings and make's `settings`; what make prints goes to `log`.
+pub(crate) fn make(lab: &Lab, output: &Path, log: &Path, settings: &[&str]) -> Result<()> {
     let checkout = workspace::dir();
     ensure!(
         checkout.join("driver/Makefile").exists(),
@@ -51,7 +51,7 @@ pub(crate) fn make(lab: &Lab, output: &Path, log: &Path) -> Result<()> {
         Bind::read_only(&checkout, CHECKOUT),
         Bind::writable(output, OUTPUT),
     ];
-    let argv = [
+    let mut argv = vec![
         "make".into(),
         "-C".into(),
         format!("{CHECKOUT}/driver"),
@@ -60,6 +60,7 @@ pub(crate) fn make(lab: &Lab, output: &Path, log: &Path) -> Result<()> {
         format!("CC={}", recipe::CC),
         "W=1".into(),
     ];
+    argv.extend(settings.iter().map(|setting| (*setting).to_owned()));
     logged(&lab.root.command(&binds, argv), log, |_| {})
         .map_err(|error| anyhow!(format!("{error:#}").replace(&format!("{CHECKOUT}/"), "")))
         .context("the driver does not build")

@@ -34,7 +34,10 @@ fn compare(symbols: &str, list: &str) -> Vec<String> {
     let panics: Vec<_> = symbols
         .lines()
         .filter_map(|line| line.split_whitespace().last())
-        .filter(|symbol| symbol.to_lowercase().contains("panic"))
+        .filter(|symbol| {
+            // Rust's panics for a slice or a `None` are named after what failed.
+            symbol.contains("panic") || symbol.starts_with("_R") && symbol.contains("_fail")
+        })
         .collect();
     let entries: Vec<_> = list
         .lines()

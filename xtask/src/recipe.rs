@@ -18,6 +18,7 @@ pub(crate) const PACKAGES: &[&[&str]] = &[
     &[
         "rustc",
         "rust-src",
+        "rust-clippy",
         "bindgen",
         "libclang-19-dev",
         "clang-19",
