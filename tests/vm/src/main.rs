@@ -18,6 +18,7 @@ mod commands;
 mod configfs;
 mod counts;
 mod destroy;
+mod dmabuf;
 mod driver;
 mod folder;
 mod io;
@@ -32,6 +33,7 @@ mod lifetime;
 mod load;
 mod map;
 mod memory;
+mod modprobe;
 mod node;
 mod pagemap;
 mod pagetable;
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         ("destroy", destroy::TESTS),
         ("kinds", kinds::TESTS),
         ("cache", cache::TESTS),
+        ("dmabuf", dmabuf::TESTS),
     ];
     let trials = files.iter().flat_map(|(file, tests)| {
         tests

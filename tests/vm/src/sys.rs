@@ -142,6 +142,20 @@ impl Map {
         }
     }
 
+    /// Loads 32 bits at once, as registers want it. Ends the process if they cannot be read.
+    pub(crate) fn load(&self, at: usize) -> u32 {
+        assert!(at.is_multiple_of(4) && at < self.len);
+        // SAFETY: the word is of this map, and aligned.
+        unsafe { ((self.address + at) as *const u32).read_volatile() }
+    }
+
+    /// Stores 32 bits at once. Ends the process if they cannot be written.
+    pub(crate) fn store(&self, at: usize, word: u32) {
+        assert!(at.is_multiple_of(4) && at < self.len);
+        // SAFETY: the word is of this map, to which no reference exists, and aligned.
+        unsafe { ((self.address + at) as *mut u32).write_volatile(word) };
+    }
+
     /// Parts the map in two at a page's start: to drop one is a partial `munmap`.
     pub(crate) fn split(self, at: usize) -> (Self, Self) {
         assert!(
@@ -564,6 +578,20 @@ pub(crate) fn ioctl_fd(fd: impl AsFd, command: u32, argument: Span<'_>) -> Resul
     let answer = ioctl(fd, command, argument)?;
     // SAFETY: the kernel has just made the descriptor for this caller.
     Ok(unsafe { OwnedFd::from_raw_fd(answer as i32) })
+}
+
+/// `ioctl` that puts a new file descriptor into its argument, at byte `at`.
+pub(crate) fn ioctl_fd_at(
+    fd: impl AsFd,
+    command: u32,
+    argument: &Buffer,
+    at: usize,
+) -> Result<OwnedFd> {
+    ioctl(fd, command, argument.span(0, argument.len()))?;
+    let bytes = argument.read(at..at + 4);
+    let number = i32::from_ne_bytes(bytes.try_into().expect("four bytes"));
+    // SAFETY: the kernel has just made the descriptor for this caller.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// `ioctl` as a 32-bit program calls it.

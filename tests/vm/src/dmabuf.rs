@@ -1,0 +1,662 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! EXPORT and SYNC: ranges of a device as buffers that other drivers take.
+
+use crate::driver::{self, get, open_node, pattern, put};
+use crate::folder::Folder;
+use crate::memory;
+use crate::modprobe::Module;
+use crate::pci::Pci;
+use crate::sys::{
+    self, ioctl, ioctl_fd, ioctl_fd_at, process_vm, seek, Buffer, Child, End, Map, PAGE,
+};
+use chrmem_uapi::abi::{self, SYNC_END, SYNC_READ, SYNC_WRITE};
+use libc::{MAP_PRIVATE, MAP_SHARED, MREMAP_MAYMOVE, PROT_EXEC, PROT_READ, PROT_WRITE};
+use rustix::fs::OFlags;
+use rustix::io::{fcntl_getfd, Errno, FdFlags};
+use rustix::process::{getrlimit, setrlimit, Resource};
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::time::Duration;
+
+crate::tests! {
+    a_part_of_each_kind_is_a_buffer
+    a_buffer_is_a_buffer
+    a_buffer_is_mapped_as_its_window
+    a_buffer_outlives_file_device_and_folder
+    a_buffer_keeps_memory_and_driver
+    a_buffer_is_no_more_than_file_and_window
+    what_cannot_be_exported
+    no_descriptor_no_buffer
+    many_buffers_lose_no_memory
+    access_to_a_buffer_is_announced
+    access_to_a_range_is_announced
+    a_driver_takes_a_buffer
+    a_driver_maps_a_buffer
+}
+
+const LIMIT: Duration = Duration::from_secs(20);
+const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
+
+/// Calls a command that takes a range.
+fn call<T>(
+    fd: impl AsFd,
+    range: (u64, u64, u32, u32),
+    act: impl FnOnce(&dyn AsFd, sys::Span<'_>) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    let buffer = Buffer::new(size_of::<abi::Range>());
+    let (offset, size, flags, reserved) = range;
+    buffer.write(0, &offset.to_ne_bytes());
+    buffer.write(8, &size.to_ne_bytes());
+    buffer.write(16, &flags.to_ne_bytes());
+    buffer.write(20, &reserved.to_ne_bytes());
+    act(&fd, buffer.span(0, size_of::<abi::Range>()))
+}
+
+/// EXPORT.
+fn export(fd: impl AsFd, offset: u64, size: u64) -> Result<OwnedFd, Errno> {
+    export_with(fd, (offset, size, 0, 0))
+}
+
+/// EXPORT, with anything for flags and reserved.
+fn export_with(fd: impl AsFd, range: (u64, u64, u32, u32)) -> Result<OwnedFd, Errno> {
+    call(fd, range, |fd, span| {
+        ioctl_fd(fd.as_fd(), abi::EXPORT, span)
+    })
+}
+
+/// SYNC.
+fn sync(fd: impl AsFd, offset: u64, size: u64, flags: u32) -> Result<usize, Errno> {
+    sync_with(fd, (offset, size, flags, 0))
+}
+
+/// SYNC, with anything for reserved.
+fn sync_with(fd: impl AsFd, range: (u64, u64, u32, u32)) -> Result<usize, Errno> {
+    call(fd, range, |fd, span| ioctl(fd.as_fd(), abi::SYNC, span))
+}
+
+/// `DMA_BUF_IOCTL_SYNC`.
+fn announce(buffer: impl AsFd, flags: u64) -> Result<usize, Errno> {
+    const COMMAND: u32 = 0x4008_6200;
+    let argument = Buffer::new(8);
+    argument.write(0, &flags.to_ne_bytes());
+    ioctl(buffer, COMMAND, argument.span(0, 8))
+}
+
+/// A device of three windows of 64 KiB of RAM, back to back: one of each kind.
+fn of_each_kind() -> Folder {
+    let folder = Folder::live(
+        "test",
+        &[
+            ("pages", "size=64K"),
+            ("run", "size=64K memory=contiguous"),
+            ("dma", "size=64K memory=dma"),
+        ],
+    );
+    for offset in STARTS {
+        put(folder.open(), offset, &pattern(65536));
+    }
+    folder
+}
+
+/// Where its windows start.
+const STARTS: [u64; 3] = [0, 65536, 131072];
+
+fn a_part_of_each_kind_is_a_buffer() {
+    let folder = of_each_kind();
+    let fd = folder.open();
+    for start in STARTS {
+        for (offset, size) in [(0, 65536), (4096, 8192), (61440, 4096)] {
+            let buffer = export(&fd, start + offset, size).expect("a buffer");
+            assert_eq!(seek(&buffer, 0, libc::SEEK_END as u32), Ok(size as usize));
+            let map = Map::shared(&buffer, size as usize).expect("a mapping");
+            let expected = &pattern(65536)[offset as usize..][..size as usize];
+            assert_eq!(map.read(0..size as usize), expected);
+            map.write(10, b"by the buffer");
+            assert_eq!(get(&fd, start + offset + 10, 13), b"by the buffer");
+            put(&fd, start + offset + 10, &expected[10..23]);
+            assert_eq!(map.read(0..size as usize), expected);
+            assert_eq!(folder.shown().mappings.0, 1);
+            drop(map);
+            // Its offsets are its own.
+            let last = Map::shared_at(&buffer, size - 4096, PAGE).expect("a mapping");
+            assert_eq!(last.read(0..PAGE), expected[size as usize - PAGE..]);
+            for (offset, len) in [
+                (0, size + 1),
+                (size, 1),
+                (size - 4096, 8192),
+                (1 << 40, 4096),
+            ] {
+                let map = Map::shared_at(&buffer, offset, len as usize);
+                assert_eq!(map.err(), Some(Errno::INVAL), "{len} at {offset}");
+            }
+        }
+    }
+    assert_eq!(folder.shown().mappings.0, 0);
+}
+
+fn a_buffer_is_a_buffer() {
+    let folder = of_each_kind();
+    let buffer = export(folder.open(), 65536, 8192).expect("a buffer");
+    assert_eq!(fcntl_getfd(&buffer), Ok(FdFlags::CLOEXEC));
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", buffer.as_raw_fd()));
+    let info = info.expect("/proc");
+    for line in ["size:\t8192", "exp_name:\tchrmem"] {
+        assert!(info.lines().any(|it| it == line), "no {line:?} in {info}");
+    }
+    // Its size is all that seeking tells; bytes come and go by mapping alone.
+    assert_eq!(seek(&buffer, 0, libc::SEEK_SET as u32), Ok(0));
+    for (offset, whence) in [
+        (1, libc::SEEK_SET),
+        (-1, libc::SEEK_END),
+        (0, libc::SEEK_CUR),
+    ] {
+        assert_eq!(seek(&buffer, offset, whence as u32), Err(Errno::INVAL));
+    }
+    assert_eq!(
+        rustix::io::read(&buffer, &mut [0; 8][..]),
+        Err(Errno::INVAL)
+    );
+    assert_eq!(rustix::io::write(&buffer, &[0; 8]), Err(Errno::INVAL));
+    for command in [abi::INFO, abi::WINDOW, abi::EXPORT] {
+        let argument = Buffer::new(128);
+        let answer = ioctl(&buffer, command, argument.span(0, 128));
+        assert_eq!(answer, Err(Errno::NOTTY));
+    }
+}
+
+fn a_buffer_is_mapped_as_its_window() {
+    let folder = Folder::live(
+        "test",
+        &[
+            ("pages", "size=64K"),
+            ("noncached", "size=64K cache=noncached"),
+            ("dma", "size=64K memory=dma"),
+        ],
+    );
+    let fd = folder.open();
+    for (number, start) in STARTS.into_iter().enumerate() {
+        let buffer = export(&fd, start + 4096, 16384).expect("a buffer");
+        let new =
+            |len, protection, flags| Map::new(Some(buffer.as_fd()), 0, len, protection, flags);
+        let private = new(16384, READ_WRITE, MAP_PRIVATE);
+        if number == 0 {
+            let private = private.expect("a private mapping");
+            private.write(0, b"mine");
+            assert_eq!(get(&fd, start + 4096, 4), [0; 4]);
+        } else {
+            assert_eq!(private.err(), Some(Errno::INVAL));
+        }
+        let exec = new(4096, PROT_READ | PROT_EXEC, MAP_SHARED);
+        // Refused before we are asked: it is a file from where nothing is executed.
+        assert_eq!(exec.err(), Some(Errno::PERM));
+        let mut map = new(16384, READ_WRITE, MAP_SHARED).expect("a mapping");
+        assert_eq!(map.protect(READ_WRITE | PROT_EXEC), Err(Errno::ACCESS));
+        map.protect(READ_WRITE).expect("mprotect");
+        assert_eq!(map.resize(20480, MREMAP_MAYMOVE), Err(Errno::FAULT));
+        map.write(8192, b"the third page");
+        let (first, rest) = map.split(PAGE);
+        let (hole, mut last) = rest.split(PAGE);
+        drop(hole);
+        last.move_onto(Map::anonymous(2 * PAGE)).expect("a move");
+        assert_eq!(last.read(0..14), b"the third page");
+        // Ordinary pages where the window's are.
+        let to = Buffer::new(PAGE);
+        let child = Child::start(|| std::thread::sleep(LIMIT));
+        let copied = process_vm(child.id(), false, to.span(0, 14), last.span(0, 14));
+        let expected = if number == 2 {
+            Err(Errno::FAULT)
+        } else {
+            Ok(14)
+        };
+        assert_eq!(copied, expected);
+        drop(first);
+    }
+}
+
+fn a_buffer_outlives_file_device_and_folder() {
+    let folder = of_each_kind();
+    let fd = folder.open();
+    let buffers = STARTS.map(|start| export(&fd, start + 8192, 16384).expect("a buffer"));
+    let early = Map::shared(&buffers[0], 16384).expect("a mapping");
+    drop(fd);
+    folder.destroy();
+    assert!(early.read(0..16384) == pattern(65536)[8192..24576]);
+    // Another device by the same name has nothing to do with it.
+    folder.build();
+    put(folder.open(), 8192, &[0xff; 16384]);
+    drop(folder);
+    for buffer in &buffers {
+        let map = Map::shared(buffer, 16384).expect("a mapping");
+        assert!(map.read(0..16384) == pattern(65536)[8192..24576]);
+        map.write(0, b"alive");
+        assert_eq!(announce(buffer, 3), Ok(0));
+        let mut child = Child::start(|| {
+            assert_eq!(map.read(0..5), b"alive");
+            let own = Map::shared(buffer, PAGE).expect("a mapping");
+            own.write(0, b"child");
+        });
+        assert_eq!(child.wait(LIMIT), End::Status(0));
+        assert_eq!(map.read(0..5), b"child");
+    }
+    assert_eq!(early.read(0..5), b"child");
+}
+
+fn a_buffer_keeps_memory_and_driver() {
+    const SIZE: u64 = 16 << 20;
+    for memory in ["pages", "contiguous"] {
+        let before = memory::free();
+        let used = || before.saturating_sub(memory::free());
+        let settings = format!("size={SIZE} memory={memory}");
+        let folder = Folder::live("test", &[("one", &settings)]);
+        // One page of it, which is all that is ever asked for again.
+        let buffer = export(folder.open(), SIZE - 4096, 4096).expect("a buffer");
+        drop(folder);
+        assert!(used() > SIZE - (2 << 20), "{}", used());
+        assert_eq!(driver::unload(), Err(Errno::AGAIN));
+        let map = Map::shared(&buffer, PAGE).expect("a mapping");
+        drop(buffer);
+        assert!(used() > SIZE - (2 << 20), "{}", used());
+        assert_eq!(driver::unload(), Err(Errno::AGAIN));
+        drop(map);
+        assert!(used() < 2 << 20, "{}", used());
+        driver::without(|| ());
+    }
+}
+
+fn a_buffer_is_no_more_than_file_and_window() {
+    let windows = [("rw", "size=64K"), ("ro", "size=64K access=ro fill=5")];
+    let folder = Folder::live("test", &windows);
+    let both = folder.open();
+    let reader = folder.open_as(OFlags::RDONLY);
+    for buffer in [
+        export(&reader, 0, 8192).expect("a buffer"),
+        export(&reader, 65536, 8192).expect("a buffer"),
+        export(&both, 65536, 8192).expect("a buffer"),
+    ] {
+        let new = |protection, flags| Map::new(Some(buffer.as_fd()), 0, 8192, protection, flags);
+        for protection in [READ_WRITE, PROT_WRITE] {
+            assert_eq!(new(protection, MAP_SHARED).err(), Some(Errno::ACCESS));
+        }
+        let map = new(PROT_READ, MAP_SHARED).expect("a mapping");
+        assert_eq!(map.protect(READ_WRITE), Err(Errno::ACCESS));
+        drop(map.read(0..8192));
+        let private = new(READ_WRITE, MAP_PRIVATE).expect("a private mapping");
+        private.write(0, b"mine alone");
+        // To open it anew gives no more.
+        let path = format!("/proc/self/fd/{}", buffer.as_raw_fd());
+        assert_eq!(open_node(path, OFlags::RDWR).err(), Some(Errno::NXIO));
+    }
+    assert_eq!(get(&both, 0, 8192), [0; 8192]);
+    assert_eq!(get(&both, 65536, 8192), [5; 8192]);
+    // What may not read has nothing to hand on.
+    let writer = folder.open_as(OFlags::WRONLY);
+    assert_eq!(export(writer, 0, 8192).err(), Some(Errno::ACCESS));
+    let map = Map::shared(export(&both, 0, 8192).expect("a buffer"), 8192);
+    map.expect("a mapping").write(0, b"stored");
+    assert_eq!(get(&reader, 0, 6), b"stored");
+}
+
+fn what_cannot_be_exported() {
+    let bar = Pci::find(0x1af4, 0x1110).bar(2).start;
+    let folder = Folder::live(
+        "test",
+        &[
+            ("a", "offset=4K size=8K"),
+            ("b", "size=8K"),
+            (
+                "bar",
+                &format!("memory=physical address={bar:#x} offset=1M size=8K"),
+            ),
+        ],
+    );
+    let fd = folder.open();
+    let users = driver::users();
+    for (range, errno) in [
+        ((4096, 0, 0, 0), Errno::INVAL),
+        ((4097, 4096, 0, 0), Errno::INVAL),
+        ((4096, 4097, 0, 0), Errno::INVAL),
+        ((4096, 1, 0, 0), Errno::INVAL),
+        ((4096, 4096, 1, 0), Errno::INVAL),
+        ((4096, 4096, SYNC_READ, 0), Errno::INVAL),
+        ((4096, 4096, 1 << 31, 0), Errno::INVAL),
+        ((4096, 4096, 0, 1), Errno::INVAL),
+        // Over the end of a window, whatever follows.
+        ((4096, 12288, 0, 0), Errno::INVAL),
+        ((8192, 8192, 0, 0), Errno::INVAL),
+        ((12288, 12288, 0, 0), Errno::INVAL),
+        ((4096, 1 << 63, 0, 0), Errno::INVAL),
+        ((4096, 0_u64.wrapping_sub(4096), 0, 0), Errno::INVAL),
+        ((0, 4096, 0, 0), Errno::NXIO),
+        ((0, 8192, 0, 0), Errno::NXIO),
+        ((20480, 4096, 0, 0), Errno::NXIO),
+        ((2 << 20, 4096, 0, 0), Errno::NXIO),
+        ((1 << 63, 4096, 0, 0), Errno::NXIO),
+        ((0_u64.wrapping_sub(4096), 8192, 0, 0), Errno::NXIO),
+        ((1 << 20, 4096, 0, 0), Errno::OPNOTSUPP),
+        ((1 << 20, 8192, 0, 0), Errno::OPNOTSUPP),
+        ((1 << 20, 12288, 0, 0), Errno::INVAL),
+    ] {
+        assert_eq!(export_with(&fd, range).err(), Some(errno), "{range:?}");
+    }
+    assert_eq!(driver::users(), users);
+    folder.destroy();
+    assert_eq!(export(&fd, 4096, 4096).err(), Some(Errno::NODEV));
+}
+
+fn no_descriptor_no_buffer() {
+    let folder = of_each_kind();
+    let fd = folder.open();
+    let users = driver::users();
+    let mut child = Child::start(|| {
+        let mut limit = getrlimit(Resource::Nofile);
+        limit.current = Some(fd.as_raw_fd() as u64 + 1);
+        setrlimit(Resource::Nofile, limit).expect("a limit");
+        for _ in 0..100 {
+            let answer = export(&fd, 0, 65536);
+            assert_eq!(answer.err(), Some(Errno::MFILE));
+        }
+    });
+    assert_eq!(child.wait(LIMIT), End::Status(0));
+    assert_eq!(driver::users(), users);
+    assert_eq!(buffers(), 0);
+}
+
+/// What the kernel tells of all buffers of ours.
+fn listed() -> String {
+    let text = fs::read_to_string("/sys/kernel/debug/dma_buf/bufinfo").expect("debugfs");
+    let entries = text.split("\n\n").filter(|it| it.contains("\tchrmem\t"));
+    entries.collect::<Vec<_>>().join("\n\n")
+}
+
+/// How many buffers of ours there are.
+fn buffers() -> usize {
+    listed().matches("\tchrmem\t").count()
+}
+
+fn many_buffers_lose_no_memory() {
+    let folder = of_each_kind();
+    let fd = folder.open();
+    let all = || {
+        let all: Vec<_> = (0..300)
+            .map(|number| export(&fd, STARTS[number % 3], 65536).expect("a buffer"))
+            .collect();
+        assert_eq!(buffers(), 300);
+        assert_eq!(sync(&fd, 0, 3 * 65536, SYNC_READ | SYNC_WRITE), Ok(0));
+        let map = Map::shared(&all[299], 65536).expect("a mapping");
+        map.write(0, b"used");
+    };
+    all();
+    let before = memory::free();
+    (0..10).for_each(|_| all());
+    assert_eq!(buffers(), 0);
+    let after = memory::free();
+    assert!(
+        after + (1 << 20) > before,
+        "{before} bytes free, then {after}"
+    );
+}
+
+fn access_to_a_buffer_is_announced() {
+    const READ: u64 = 1;
+    const WRITE: u64 = 2;
+    const END: u64 = 4;
+    let folder = of_each_kind();
+    let fd = folder.open();
+    for start in STARTS {
+        let buffer = export(&fd, start, 8192).expect("a buffer");
+        for way in [READ, WRITE, READ | WRITE] {
+            assert_eq!(announce(&buffer, way), Ok(0));
+            assert_eq!(announce(&buffer, way | END), Ok(0));
+        }
+        // An end without a beginning has nothing to end.
+        assert_eq!(announce(&buffer, READ | END), Ok(0));
+        for bad in [0, END, 8, READ | 8, 1 << 63] {
+            assert_eq!(announce(&buffer, bad), Err(Errno::INVAL), "{bad:#x}");
+        }
+    }
+}
+
+/// Every way that SYNC knows.
+const WAYS: [u32; 6] = [
+    SYNC_READ,
+    SYNC_READ | SYNC_END,
+    SYNC_WRITE,
+    SYNC_WRITE | SYNC_END,
+    SYNC_READ | SYNC_WRITE,
+    SYNC_READ | SYNC_WRITE | SYNC_END,
+];
+
+fn access_to_a_range_is_announced() {
+    let folder = Folder::live(
+        "test",
+        &[
+            ("a", "offset=4K size=8K"),
+            ("b", "size=4K memory=dma"),
+            ("c", "offset=64K size=4K access=ro"),
+        ],
+    );
+    let fd = folder.open();
+    let ranges = [
+        (4096, 8192),
+        (5000, 1),
+        (12287, 2),
+        (12288, 4096),
+        (4096, 12288),
+        (65536, 4096),
+        (69631, 1),
+    ];
+    let check = || {
+        // Also by who may only read, and on what may only be read.
+        for fd in [fd.as_fd(), folder.open_as(OFlags::RDONLY).as_fd()] {
+            for (offset, size) in ranges {
+                for way in WAYS {
+                    assert_eq!(sync(fd, offset, size, way), Ok(0), "{size} at {offset}");
+                }
+            }
+        }
+        for way in WAYS {
+            for ((offset, size), errno) in [
+                ((0, 1), Errno::NXIO),
+                ((0, 8192), Errno::NXIO),
+                ((16384, 1), Errno::NXIO),
+                ((16383, 2), Errno::NXIO),
+                ((4096, 65536), Errno::NXIO),
+                ((65535, 2), Errno::NXIO),
+                ((65536, 4097), Errno::INVAL),
+                ((69632, 1), Errno::INVAL),
+                ((4096, 0), Errno::INVAL),
+                ((4096, u64::MAX), Errno::INVAL),
+                ((u64::MAX, 2), Errno::INVAL),
+            ] {
+                assert_eq!(
+                    sync(&fd, offset, size, way),
+                    Err(errno),
+                    "{size} at {offset}"
+                );
+            }
+        }
+        for (flags, reserved) in [(0, 0), (SYNC_END, 0), (SYNC_READ | 8, 0), (SYNC_READ, 1)] {
+            let answer = sync_with(&fd, (4096, 4096, flags, reserved));
+            assert_eq!(answer, Err(Errno::INVAL), "{flags} {reserved}");
+        }
+    };
+    let before = folder.shown().generation;
+    check();
+    let buffers = [(4096, 8192), (8192, 4096), (12288, 4096), (65536, 4096)]
+        .map(|(offset, size)| export(&fd, offset, size).expect("a buffer"));
+    check();
+    // No change of what is in it.
+    assert_eq!(folder.shown().generation, before);
+    folder.destroy();
+    assert_eq!(sync(&fd, 4096, 8192, SYNC_READ), Err(Errno::NODEV));
+    drop(buffers);
+}
+
+/// A driver that takes buffers: its device node, and its module until it is dropped.
+fn vgem() -> (Module, String) {
+    let module = Module::load("vgem", &[]);
+    let entries = fs::read_dir("/sys/bus/faux/devices/vgem/drm").expect("/sys");
+    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let mut names = names.map(|name| name.into_string().expect("text"));
+    let name = names.find(|name| name.starts_with("renderD"));
+    (module, format!("/dev/dri/{}", name.expect("a node")))
+}
+
+fn a_driver_takes_a_buffer() {
+    const PRIME_FD_TO_HANDLE: u32 = 0xc00c_642e;
+    const PRIME_HANDLE_TO_FD: u32 = 0xc00c_642d;
+    const GEM_CLOSE: u32 = 0x4008_6409;
+    let (module, node) = vgem();
+    let folder = of_each_kind();
+    let gem = open_node(&node, OFlags::RDWR).expect("a node");
+    for start in STARTS {
+        let buffer = export(folder.open(), start + 4096, 16384).expect("a buffer");
+        // handle, flags, descriptor
+        let argument = Buffer::new(16);
+        argument.write(8, &buffer.as_raw_fd().to_ne_bytes());
+        let answer = ioctl(&gem, PRIME_FD_TO_HANDLE, argument.span(0, 12));
+        assert_eq!(answer, Ok(0));
+        let handle = argument.read(0..4);
+        assert!(
+            listed().contains("Attached Devices:\n\tvgem\n"),
+            "{}",
+            listed()
+        );
+        // It keeps all that there is of ours, and gives it back.
+        drop(buffer);
+        folder.destroy();
+        assert_eq!(buffers(), 1);
+        let flags = (libc::O_RDWR | libc::O_CLOEXEC) as u32;
+        argument.write(4, &flags.to_ne_bytes());
+        let again = ioctl_fd_at(&gem, PRIME_HANDLE_TO_FD, &argument, 8).expect("a descriptor");
+        let map = Map::shared(&again, 16384).expect("a mapping");
+        assert!(map.read(0..16384) == pattern(65536)[4096..20480]);
+        drop((again, map));
+        argument.write(0, &[&handle[..], &[0; 4]].concat());
+        assert_eq!(ioctl(&gem, GEM_CLOSE, argument.span(0, 8)), Ok(0));
+        assert_eq!(buffers(), 0);
+        folder.build();
+        for start in STARTS {
+            put(folder.open(), start, &pattern(65536));
+        }
+    }
+    drop((gem, module));
+}
+
+/// A driver that has its device write into buffers: a camera that does not exist.
+struct Camera {
+    node: OwnedFd,
+    /// Bytes of a picture.
+    size: u64,
+    _module: Module,
+}
+
+impl Camera {
+    fn new() -> Self {
+        const GET_FORMAT: u32 = 0xc0d0_5604;
+        const SET_FORMAT: u32 = 0xc0d0_5605;
+        // One device, one kind of node, and buffers that are one run of memory.
+        let parameters = ["n_devs=1", "node_types=0x1", "num_inputs=1", "allocators=1"];
+        let module = Module::load("vivid", &parameters);
+        let node = open_node("/dev/video0", OFlags::RDWR).expect("/dev/video0");
+        let format = Buffer::new(208);
+        format.write(0, &CAPTURE.to_ne_bytes());
+        assert_eq!(ioctl(&node, GET_FORMAT, format.span(0, 208)), Ok(0));
+        format.write(8, &[320_u32.to_ne_bytes(), 180_u32.to_ne_bytes()].concat());
+        assert_eq!(ioctl(&node, SET_FORMAT, format.span(0, 208)), Ok(0));
+        let size = u32::from_ne_bytes(format.read(28..32).try_into().expect("a size"));
+        Self {
+            node,
+            size: size.into(),
+            _module: module,
+        }
+    }
+
+    /// Makes room for so many buffers; none gives all back.
+    fn room_for(&self, count: u32) {
+        const REQUEST_BUFFERS: u32 = 0xc014_5608;
+        let request = Buffer::new(20);
+        let fields = [count, CAPTURE, DMA_BUF, 0, 0].map(u32::to_ne_bytes);
+        request.write(0, &fields.concat());
+        assert_eq!(
+            ioctl(&self.node, REQUEST_BUFFERS, request.span(0, 20)),
+            Ok(0)
+        );
+    }
+
+    /// Has a buffer mapped for the device.
+    fn prepare(&self, index: u32, buffer: &OwnedFd) -> Result<usize, Errno> {
+        const PREPARE: u32 = 0xc058_565d;
+        let argument = Buffer::new(88);
+        argument.write(0, &[index.to_ne_bytes(), CAPTURE.to_ne_bytes()].concat());
+        argument.write(60, &DMA_BUF.to_ne_bytes());
+        argument.write(64, &buffer.as_raw_fd().to_ne_bytes());
+        ioctl(&self.node, PREPARE, argument.span(0, 88))
+    }
+}
+
+/// `V4L2_BUF_TYPE_VIDEO_CAPTURE`.
+const CAPTURE: u32 = 1;
+
+/// `V4L2_MEMORY_DMABUF`.
+const DMA_BUF: u32 = 4;
+
+/// Mapped for a device and given back.
+fn a_driver_maps_a_buffer() {
+    let camera = Camera::new();
+    let size = camera.size.next_multiple_of(4096);
+    let settings = |kind: &str| format!("size={} memory={kind}", size + 8192);
+    let folder = Folder::live(
+        "test",
+        &[
+            ("run", &settings("contiguous")),
+            ("dma", &settings("dma")),
+            ("small", "size=4K"),
+        ],
+    );
+    let fd = folder.open();
+    let starts = [0, size + 8192];
+    let buffers: Vec<_> = starts
+        .iter()
+        .map(|start| export(&fd, start + 4096, size).expect("a buffer"))
+        .collect();
+    camera.room_for(3);
+    for (index, buffer) in (0..).zip(&buffers) {
+        assert_eq!(camera.prepare(index, buffer), Ok(0));
+        // Whatever is said of it goes to the device that has it mapped.
+        for way in [1, 5, 2, 6, 3, 7] {
+            assert_eq!(announce(buffer, way), Ok(0));
+        }
+    }
+    assert_eq!(listed().matches("\tvivid").count(), 2, "{}", listed());
+    for way in WAYS {
+        assert_eq!(sync(&fd, 0, 2 * size + 16384 + 4096, way), Ok(0));
+    }
+    // Twice is as good as once, and too small is refused.
+    assert_eq!(camera.prepare(2, &buffers[0]), Ok(0));
+    camera.room_for(0);
+    assert_eq!(listed().matches("\tvivid").count(), 0, "{}", listed());
+    camera.room_for(3);
+    let small = export(&fd, 2 * size + 16384, 4096).expect("a buffer");
+    assert_eq!(camera.prepare(0, &small), Err(Errno::INVAL));
+    // Mapped for a device, it outlives all else.
+    assert_eq!(camera.prepare(0, &buffers[0]), Ok(0));
+    drop((buffers, small, fd, folder));
+    assert_eq!(self::buffers(), 1);
+    assert_eq!(driver::unload(), Err(Errno::AGAIN));
+    camera.room_for(0);
+    assert_eq!(self::buffers(), 0);
+    // Pages that are not one run: the driver that needs one gives them back.
+    let settings = format!("size={size}");
+    let folder = Folder::live("test", &[("pages", &settings), ("more", &settings)]);
+    let map = Map::shared(folder.open(), size as usize).expect("a mapping");
+    let one_run = crate::pagemap::frames(&map)
+        .windows(2)
+        .all(|two| two[0] + 1 == two[1]);
+    drop(map);
+    let buffer = export(folder.open(), 0, size).expect("a buffer");
+    camera.room_for(1);
+    let expected = if one_run { Ok(0) } else { Err(Errno::FAULT) };
+    assert_eq!(camera.prepare(0, &buffer), expected);
+}
