@@ -8,7 +8,7 @@
 //! so that only one runs at a time.
 //!
 //! `CHRMEM_KO` says where the module is (`/lab/chrmem.ko`), `CHRMEM_SEED` where the random callers
-//! start.
+//! start, `CHRMEM_HW` where the host's files are that devices have for memory (`/hw`).
 
 mod btf;
 mod cache;
@@ -21,6 +21,7 @@ mod destroy;
 mod dmabuf;
 mod driver;
 mod folder;
+mod hardware;
 mod io;
 mod ioctl;
 mod iomem;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         ("kinds", kinds::TESTS),
         ("cache", cache::TESTS),
         ("dmabuf", dmabuf::TESTS),
+        ("hardware", hardware::TESTS),
     ];
     let trials = files.iter().flat_map(|(file, tests)| {
         tests

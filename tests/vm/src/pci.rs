@@ -2,6 +2,8 @@
 
 //! A PCI device of the machine.
 
+use crate::driver::{get, open_node, put};
+use rustix::fs::OFlags;
 use std::fs;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -43,5 +45,47 @@ impl Pci {
             .collect();
         assert_ne!(numbers[1], 0, "there is no BAR {number}");
         numbers[0]..numbers[1] + 1
+    }
+
+    /// Enables it, and lets it reach memory by itself.
+    pub(crate) fn enable(&self) -> Enabled<'_> {
+        fs::write(self.path.join("enable"), "1").expect("enable");
+        let enabled = Enabled {
+            device: self,
+            command: self.command(),
+        };
+        const MASTER: u16 = 1 << 2;
+        self.set_command(enabled.command | MASTER);
+        enabled
+    }
+
+    /// The command register.
+    fn command(&self) -> u16 {
+        let config = open_node(self.path.join("config"), OFlags::RDONLY).expect("config");
+        u16::from_le_bytes(get(config, COMMAND, 2).try_into().expect("two bytes"))
+    }
+
+    /// Writes the command register.
+    fn set_command(&self, command: u16) {
+        let config = open_node(self.path.join("config"), OFlags::RDWR).expect("config");
+        put(config, COMMAND, &command.to_le_bytes());
+    }
+}
+
+/// Where the command register is in the configuration space.
+const COMMAND: u64 = 4;
+
+/// A device that is enabled, until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Enabled<'a> {
+    device: &'a Pci,
+    /// The command register without the right to reach memory.
+    command: u16,
+}
+
+impl Drop for Enabled<'_> {
+    fn drop(&mut self) {
+        self.device.set_command(self.command);
+        fs::write(self.device.path.join("enable"), "0").expect("enable");
     }
 }
