@@ -33,10 +33,12 @@ crate::tests! {
     a_live_device_keeps_a_window_whose_folder_went
     folders_hold_nothing_else
     a_folder_keeps_the_driver
+    files_of_a_folder_that_went_do_nothing
     others_than_root_can_look_at_most
     the_same_name_at_once_is_another_device
     plain_devices_have_no_folder
     many_devices
+    no_more_devices_than_there_can_be
 }
 
 fn a_device_is_made_used_destroyed_and_forgotten() {
@@ -530,6 +532,30 @@ fn a_folder_keeps_the_driver() {
     driver::without(|| ());
 }
 
+fn files_of_a_folder_that_went_do_nothing() {
+    let folder = Folder::new("test");
+    folder.window("one", "size=4096");
+    let live = open_node(folder.path().join("live"), OFlags::RDWR).expect("a file");
+    let size = open_node(folder.path_of("one").join("size"), OFlags::RDWR).expect("a file");
+    folder.remove_window("one").expect("rmdir");
+    assert_eq!(rustix::io::write(&size, b"8192"), Err(Errno::NOENT));
+    folder.remove().expect("rmdir");
+    // No device comes of it that has no folder to go with.
+    assert_eq!(rustix::io::write(&live, b"1"), Err(Errno::NOENT));
+    assert_eq!(
+        rustix::io::pread(&live, &mut [0; 8][..], 0),
+        Err(Errno::NOENT)
+    );
+    assert!(!folder.is_seen());
+    // Nor where there is another one by that name.
+    let folder = Folder::new("test");
+    folder.window("one", "size=4096");
+    assert_eq!(rustix::io::write(&live, b"1"), Err(Errno::NOENT));
+    assert_eq!(rustix::io::write(&size, b"8192"), Err(Errno::NOENT));
+    assert!(!folder.is_live());
+    assert_eq!(folder.get("one", "size"), "4096");
+}
+
 fn others_than_root_can_look_at_most() {
     let folder = Folder::live("test", &[("one", "size=4096")]);
     let as_nobody = |script: String| {
@@ -608,4 +634,16 @@ fn many_devices() {
     let same = old.open(OFlags::RDWR).expect("the new device");
     put(&same, 4096, b"second page");
     assert_eq!(get(folder.open(), 4096, 11), b"second page");
+}
+
+fn no_more_devices_than_there_can_be() {
+    driver::with("devices=4095", || {
+        let last = Folder::live("last", &[("one", "size=4096")]);
+        let folder = Folder::new("test");
+        folder.window("one", "size=4096");
+        folder.cannot_be_built(Errno::NOSPC, &["4096"]);
+        last.destroy();
+        folder.build();
+        last.cannot_be_built(Errno::NOSPC, &["4096"]);
+    });
 }

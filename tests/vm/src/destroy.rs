@@ -22,6 +22,7 @@ crate::tests! {
     every_call_says_that_it_is_gone
     pollers_are_told
     who_waits_is_woken
+    debugfs_has_nothing_to_tell
     mappings_go_on
     private_mappings_go_on
     a_mapping_needs_neither_file_nor_folder
@@ -172,6 +173,19 @@ fn who_waits_is_woken() {
         all_end_well(&mut children);
         assert!(start.elapsed() < LIMIT / 3);
     }
+}
+
+fn debugfs_has_nothing_to_tell() {
+    let folder = device();
+    let path = format!("/sys/kernel/debug/chrmem/{}", folder.device_name());
+    let file = open_node(&path, OFlags::RDONLY).expect("debugfs");
+    folder.destroy();
+    assert_eq!(rustix::io::read(&file, &mut [0; 100]), Err(Errno::IO));
+    assert_eq!(open_node(&path, OFlags::RDONLY).err(), Some(Errno::NOENT));
+    drop(folder);
+    assert_eq!(driver::unload(), Err(Errno::AGAIN));
+    drop(file);
+    driver::without(|| ());
 }
 
 fn mappings_go_on() {
