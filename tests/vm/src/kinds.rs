@@ -6,7 +6,7 @@ use crate::driver::{self, fdinfo, get, pattern, put};
 use crate::folder::Folder;
 use crate::map::Disk;
 use crate::pci::Pci;
-use crate::sys::{pread, process_vm, pwrite, Buffer, Child, End, Map, PAGE};
+use crate::sys::{pread, process_vm, pwrite, Buffer, Child, End, Map, Span, PAGE};
 use crate::{iomem, memory, pagemap};
 use chrmem::MemoryKind;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
@@ -30,6 +30,8 @@ crate::tests! {
     physical_memory_that_cannot_be_had
     physical_memory_that_somebody_has
     settings_that_do_not_go_together
+    a_bad_pointer_ends_a_copy
+    pages_stay_where_they_are
     addresses_are_for_those_who_may_know
     contiguous_pages_are_ordinary
     page_frames_are_not
@@ -388,6 +390,71 @@ fn settings_that_do_not_go_together() {
         folder.set("one", attribute, default).expect("a setting");
         folder.build();
     }
+}
+
+fn a_bad_pointer_ends_a_copy() {
+    let here = physical(65536);
+    for settings in [
+        "size=64K",
+        "size=64K cache=noncached",
+        "size=64K memory=contiguous",
+        "size=64K memory=dma",
+        &here,
+    ] {
+        let folder = one(settings);
+        let fd = folder.open();
+        let buffer = Buffer::new(2 * PAGE);
+        let end = buffer.len();
+        for room in [1, 100, 256, 300, 5000] {
+            put(&fd, 0, &pattern(65536));
+            let before = folder.shown().generation;
+            // As far as there is memory, and not a byte further.
+            buffer.write(end - room, &vec![0xee; room]);
+            let span = buffer.span(end - room, 20000);
+            assert_eq!(pwrite(&fd, span, 7), Ok(room), "{settings}");
+            assert_eq!(get(&fd, 7, room), vec![0xee; room]);
+            let rest = 7 + room;
+            assert_eq!(get(&fd, rest as u64, 16), pattern(65536)[rest..rest + 16]);
+            assert_eq!(folder.shown().generation, before + 1);
+            assert_eq!(pread(&fd, span, 4096), Ok(room), "{settings}");
+            assert_eq!(buffer.read(end - room..end), get(&fd, 4096, room));
+        }
+        let before = folder.shown().generation;
+        for nowhere in Span::nowhere(100) {
+            assert_eq!(pread(&fd, nowhere, 0), Err(Errno::FAULT), "{settings}");
+            assert_eq!(pwrite(&fd, nowhere, 0), Err(Errno::FAULT), "{settings}");
+        }
+        assert_eq!(folder.shown().generation, before);
+    }
+}
+
+/// Memory is locked: the kernel moves what is in its way, but not this.
+fn pages_stay_where_they_are() {
+    let size = 4 << 20;
+    let windows = [
+        ("pages", "size=4M"),
+        ("noncached", "size=4M cache=noncached"),
+    ];
+    let folder = Folder::live("test", &windows);
+    let fd = folder.open();
+    let maps = [0, size].map(|at| Map::shared_at(&fd, at as u64, size).expect("a mapping"));
+    maps.iter().for_each(|map| map.write(4096, b"stays"));
+    let frames = [&maps[0], &maps[1]].map(pagemap::frames);
+    for _ in 0..2 {
+        fs::write("/proc/sys/vm/compact_memory", "1").expect("compaction");
+        fs::write("/proc/sys/vm/drop_caches", "3").expect("drop caches");
+        // Room is made for runs.
+        drop(Folder::live(
+            "more",
+            &[("run", "memory=contiguous size=32M")],
+        ));
+        for map in &maps {
+            map.advise(libc::MADV_PAGEOUT)
+                .unwrap_or_else(|it| assert_eq!(it, Errno::INVAL));
+        }
+        assert!([&maps[0], &maps[1]].map(pagemap::frames) == frames);
+    }
+    assert!(maps.iter().all(|map| map.read(4096..4101) == b"stays"));
 }
 
 fn addresses_are_for_those_who_may_know() {
