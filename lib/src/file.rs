@@ -93,9 +93,10 @@ impl File<'_> {
         if let Some(size) = self.content()? {
             return Ok(size);
         }
-        let size = match FileType::from_raw_mode(self.stat()?.st_mode) {
-            FileType::RegularFile => size(&self.stat()?),
-            _ => self.end().unwrap_or(0),
+        // A few that are neither say it all the same: dma-bufs, PCI devices' files in sysfs.
+        let size = match size(&self.stat()?) {
+            0 => self.end().unwrap_or(0),
+            size => size,
         };
         match size {
             0 => Err(Error::UnknownSize { file: self.name() }),

@@ -36,6 +36,7 @@ mod map;
 mod memory;
 mod modprobe;
 mod node;
+mod options;
 mod pagemap;
 mod pagetable;
 mod pci;
@@ -82,6 +83,7 @@ fn main() -> ExitCode {
         ("load", load::TESTS),
         ("library", library::TESTS),
         ("commands", commands::TESTS),
+        ("options", options::TESTS),
         ("clients", clients::TESTS),
         ("wild", wild::TESTS),
         ("configfs", configfs::TESTS),
