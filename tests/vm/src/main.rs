@@ -41,6 +41,7 @@ mod pagemap;
 mod pagetable;
 mod pci;
 mod poll;
+mod ring;
 mod seek;
 mod sys;
 mod wild;
@@ -84,6 +85,7 @@ fn main() -> ExitCode {
         ("library", library::TESTS),
         ("commands", commands::TESTS),
         ("options", options::TESTS),
+        ("ring", ring::TESTS),
         ("clients", clients::TESTS),
         ("wild", wild::TESTS),
         ("configfs", configfs::TESTS),
