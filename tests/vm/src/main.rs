@@ -20,6 +20,7 @@ mod counts;
 mod destroy;
 mod dmabuf;
 mod driver;
+mod examples;
 mod folder;
 mod hardware;
 mod io;
@@ -87,6 +88,7 @@ fn main() -> ExitCode {
         ("options", options::TESTS),
         ("ring", ring::TESTS),
         ("clients", clients::TESTS),
+        ("examples", examples::TESTS),
         ("wild", wild::TESTS),
         ("configfs", configfs::TESTS),
         ("windows", windows::TESTS),
