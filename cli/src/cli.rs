@@ -5,9 +5,11 @@
 use crate::commands::clear::{self, Clear};
 use crate::commands::create::{self, Create};
 use crate::commands::destroy::Destroy;
+use crate::commands::doctor::Doctor;
 use crate::commands::fill::{self, Fill};
 use crate::commands::info::Info;
 use crate::commands::list::List;
+use crate::commands::maps::{self, Maps};
 use crate::commands::read::{self, Read};
 use crate::commands::wait::{self, Wait};
 use crate::commands::write::{self, Write};
@@ -50,6 +52,19 @@ pub(crate) enum Command {
     /// Show a device's size, generation, mappings and windows
     #[command(after_help = "Example:\n  chrmem info camera")]
     Info(Info),
+    /// Say why chrmem does not work here, and what to do
+    ///
+    /// Looks at the kernel, the module, what is needed to build it, configfs and the devices. The
+    /// exit status is 1 if something is wrong.
+    #[command(after_help = "Example:\n  chrmem doctor")]
+    Doctor(Doctor),
+    /// Show who maps which window, and where
+    ///
+    /// Draws the windows of each device side by side, the larger the wider but not in proportion,
+    /// and below them what each process maps of them, in light bars where it may not write, with the
+    /// addresses. Mappings of exported buffers are not shown.
+    #[command(after_help = maps::EXAMPLE)]
+    Maps(Maps),
     /// Show what is in a device
     ///
     /// In hexadecimal, with offsets of the device, or as it is.

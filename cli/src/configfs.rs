@@ -139,7 +139,7 @@ impl Folder {
 }
 
 /// Whether configfs is among the mounts where it belongs.
-fn is_mounted(mounts: &str) -> bool {
+pub(crate) fn is_mounted(mounts: &str) -> bool {
     mounts.lines().any(|line| {
         let mut words = line.split(' ').skip(1);
         words.next() == Some(MOUNT) && words.next() == Some("configfs")

@@ -38,7 +38,7 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<&str> {
     })?;
     Some(match error.errno()? {
         Errno::NOENT => {
-            "is the module loaded? `lsmod | grep chrmem` tells, `chrmem list` shows its devices"
+            "is the module loaded? `chrmem doctor` tells, `chrmem list` shows its devices"
         }
         Errno::ACCESS | Errno::PERM => {
             "device nodes are root's: try with sudo, or have root change the node's mode"

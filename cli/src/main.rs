@@ -5,14 +5,17 @@
 mod address;
 mod byte;
 mod cli;
+mod colour;
 mod commands;
 mod configfs;
 mod describe;
+mod doctor;
 mod duration;
 mod fdinfo;
 mod hint;
 mod json;
 mod kmsg;
+mod maps;
 mod node;
 mod plan;
 mod progress;
@@ -50,6 +53,8 @@ fn run(command: Command) -> Result<()> {
         Command::Destroy(arguments) => commands::destroy::run(&arguments),
         Command::List(arguments) => commands::list::run(&arguments, &mut out),
         Command::Info(arguments) => commands::info::run(&arguments, &mut out),
+        Command::Doctor(arguments) => commands::doctor::run(&arguments, &mut out),
+        Command::Maps(arguments) => commands::maps::run(&arguments, &mut out),
         Command::Read(arguments) => commands::read::run(&arguments, &mut out),
         Command::Write(arguments) => commands::write::run(&arguments),
         Command::Fill(arguments) => commands::fill::run(&arguments),

@@ -4,13 +4,12 @@
 
 use crate::address::{Address, Part};
 use crate::progress::Progress;
-use crate::size;
 use crate::source::{Source, Via};
-use anstream::{AutoStream, ColorChoice};
+use crate::{colour, size};
 use anyhow::Result;
 use clap::Args;
 use hexyl::PrinterBuilder;
-use std::io::{stdout, BufWriter, Read as _, Write};
+use std::io::{BufWriter, Read as _, Write};
 
 /// What `--help` ends with.
 pub(crate) const EXAMPLE: &str = "\
@@ -78,10 +77,9 @@ fn copy(mut source: Source<'_>, out: &mut impl Write, progress: &mut Progress) -
 
 /// Shows all of the source in hexadecimal, with offsets of the device.
 fn show(source: Source<'_>, part: &Part, out: &mut impl Write) -> Result<()> {
-    let coloured = AutoStream::choice(&stdout()) != ColorChoice::Never;
     let mut out = BufWriter::new(out);
     PrinterBuilder::new(&mut out)
-        .show_color(coloured)
+        .show_color(colour::is_wanted())
         .build()
         .display_offset(part.range.start)
         .print_all(source)?;

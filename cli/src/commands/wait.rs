@@ -4,10 +4,8 @@
 
 use crate::duration;
 use crate::node::Device;
-use anyhow::{anyhow, bail, Result};
+use anyhow::{Context, Result};
 use clap::Args;
-use rustix::event::{poll, PollFd, PollFlags, Timespec};
-use rustix::io::Errno;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -38,24 +36,11 @@ pub(crate) fn run(arguments: &Wait, out: &mut impl Write) -> Result<()> {
     let mut generation = device.seen()?;
     let since = arguments.since.unwrap_or(generation);
     while generation == since {
-        if !is_readable(&device, deadline)? {
-            bail!("nothing changed in time: the generation is still {generation}");
-        }
-        generation = device.seen()?;
+        let rest = deadline.map(|it| it.saturating_duration_since(Instant::now()));
+        generation = device.wait(rest)?.with_context(|| {
+            format!("nothing changed in time: the generation is still {generation}")
+        })?;
     }
     writeln!(out, "{generation}")?;
     Ok(())
-}
-
-/// Waits until the device is readable; false if it is not in time.
-fn is_readable(device: &chrmem::Device, deadline: Option<Instant>) -> Result<bool> {
-    loop {
-        let rest = deadline.map(|it| it.saturating_duration_since(Instant::now()));
-        let rest = rest.and_then(|rest| Timespec::try_from(rest).ok());
-        match poll(&mut [PollFd::new(device, PollFlags::IN)], rest.as_ref()) {
-            Ok(count) => return Ok(count > 0),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(anyhow!(errno).context("cannot wait")),
-        }
-    }
 }

@@ -27,6 +27,10 @@ crate::tests! {
     read_only_windows_and_holes_are_said
     wait_ends_with_a_change
     wait_ends_in_time_or_with_the_device
+    maps_tells_who_maps_what_where
+    maps_draws_destroyed_devices_and_files
+    doctor_finds_what_is_wrong_and_its_cures_work
+    doctor_tells_others_why_they_may_not
 }
 
 /// Runs the command.
@@ -607,4 +611,210 @@ fn wait_ends_in_time_or_with_the_device() {
         said.contains("No such device") && said.contains("hint: the device was destroyed"),
         "{said}"
     );
+}
+
+/// A process that has mapped ranges of devices and sleeps: device, offset, size, writable.
+struct Mapper(std::process::Child);
+
+impl Mapper {
+    fn new(ranges: &[(&str, u64, u64, bool)]) -> Self {
+        let program = r#"
+import mmap, os, sys, time
+for device, offset, size, writable in eval(sys.argv[1]):
+    fd = os.open(device, os.O_RDWR if writable else os.O_RDONLY)
+    prot = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+    globals()["keep%d" % len(globals())] = mmap.mmap(fd, size, offset=offset, prot=prot)
+    os.close(fd)
+print("mapped", flush=True)
+time.sleep(1000)
+"#;
+        let ranges: Vec<_> = ranges
+            .iter()
+            .map(|(device, offset, size, writable)| {
+                format!("({device:?}, {offset}, {size}, {})", u8::from(*writable))
+            })
+            .collect();
+        let mut child = Command::new("python3")
+            .args(["-c", program, &format!("[{},]", ranges.join(", "))])
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .expect("python3 runs");
+        let mut said = [0; 7];
+        std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut said)
+            .expect("it maps");
+        assert_eq!(said, *b"mapped\n");
+        Self(child)
+    }
+}
+
+impl Drop for Mapper {
+    fn drop(&mut self) {
+        self.0.kill().expect("it runs");
+        self.0.wait().expect("it ends");
+    }
+}
+
+fn maps_tells_who_maps_what_where() {
+    let _camera = Created::new("camera", &["header:4K", "frames:1M,offset=16M", "ring:64K"]);
+    let _by_hand = crate::node::MadeByHand::new("/dev/by_hand", 0);
+    let camera = "/dev/chrmem-camera";
+    let writer = Mapper::new(&[(camera, 0, 4096, true), (camera, 17 << 20, 8192, true)]);
+    let reader = Mapper::new(&[
+        (camera, 16 << 20, 1 << 20, false),
+        ("/dev/by_hand", 0, 4096, false),
+    ]);
+    let all = parsed(&["maps", "--json"]);
+    let writing = writer.0.id();
+    let of = |device: &Value| -> Vec<Value> {
+        let mappings = device["mappings"].as_array().expect("a list");
+        mappings
+            .iter()
+            .map(|it| {
+                assert_eq!(it["process"], "python3");
+                let writer = it["pid"] == writing;
+                let (window, offset) = (&it["window"], &it["offset"]);
+                json!([writer, window, offset, it["size"], it["permissions"]])
+            })
+            .collect()
+    };
+    assert_eq!(all[0]["node"], NODE);
+    assert_eq!(of(&all[0]), [json!([false, "buffer", 0, 4096, "r--s"])]);
+    assert_eq!(all[1]["node"], camera);
+    assert_eq!(
+        of(&all[1]),
+        [
+            json!([true, "header", 0, 4096, "rw-s"]),
+            json!([true, "ring", 17 << 20, 8192, "rw-s"]),
+            json!([false, "frames", 16 << 20, 1 << 20, "r--s"]),
+        ]
+    );
+    // The addresses are those that the process itself has.
+    let maps = fs::read_to_string(format!("/proc/{}/maps", reader.0.id())).expect("/proc");
+    let address = all[1]["mappings"][2]["address"].as_u64().expect("a number");
+    assert!(maps.contains(&format!(
+        "{address:x}-{:x} r--s 01000000",
+        address + (1 << 20)
+    )));
+    // One device, by the name of another node of it.
+    let one = parsed(&["maps", "by_hand", "--json"]);
+    assert_eq!(one.as_array().map(Vec::len), Some(1));
+    assert_eq!(one[0]["node"], NODE);
+    drop(writer);
+    assert_eq!(of(&parsed(&["maps", "camera", "--json"])[0]).len(), 1);
+}
+
+fn maps_draws_destroyed_devices_and_files() {
+    std::mem::forget(Created::new("old", &["a:8K"]));
+    let mapper = Mapper::new(&[("/dev/chrmem-old", 4096, 4096, true)]);
+    printed(&["destroy", "old"]);
+    // Another device of that name is another device.
+    let _new = Created::new("old", &["b:4K"]);
+    let picture = printed(&["maps"]);
+    let lines: Vec<_> = picture.lines().collect();
+    let at = lines
+        .iter()
+        .position(|line| *line == "/dev/chrmem-old, destroyed: 1 mapping");
+    let line = lines[at.unwrap_or_else(|| panic!("{picture}")) + 1];
+    let pid = mapper.0.id().to_string();
+    assert!(
+        line.starts_with("python3") && line.contains(&pid),
+        "{picture}"
+    );
+    assert!(line.contains("4K at 0x1000"), "{picture}");
+    assert!(lines.contains(&"/dev/chrmem-old: 0 mappings"), "{picture}");
+    assert!(!picture.contains('\x1b'), "{picture}");
+    let both = parsed(&["maps", "old", "--json"]);
+    assert_eq!(
+        (&both[0]["destroyed"], &both[1]["destroyed"]),
+        (&json!(false), &json!(true))
+    );
+    printed(&["maps", "--svg", "/tmp/maps.svg"]);
+    shell("python3 -c 'import xml.dom.minidom as d; d.parse(\"/tmp/maps.svg\")'; rm /tmp/maps.svg");
+    fails(&["maps", "nowhere"], &["cannot open /dev/chrmem-nowhere"]);
+    fails(
+        &["maps", "/dev/null"],
+        &["hint: this file is not a chrmem device"],
+    );
+    fails(
+        &["maps", "--svg", "/nowhere/x.svg"],
+        &["cannot write /nowhere/x.svg"],
+    );
+}
+
+/// What the doctor finds wrong, with the cure of each.
+fn wrong() -> Vec<(String, String)> {
+    let output = chrmem(&["doctor", "--json"]);
+    let findings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let wrong: Vec<_> = findings
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|it| it["state"] == "wrong")
+        .map(|it| {
+            let text = |key: &str| it[key].as_str().expect("text").to_owned();
+            (text("what"), text("cure"))
+        })
+        .collect();
+    let expected = i32::from(!wrong.is_empty());
+    assert_eq!(output.status.code(), Some(expected), "{findings}");
+    wrong
+}
+
+/// Does what a cure says, as root already.
+fn take(cure: &str) {
+    shell(&cure.replace("sudo ", ""));
+}
+
+fn doctor_finds_what_is_wrong_and_its_cures_work() {
+    assert_eq!(wrong(), []);
+    assert!(printed(&["doctor"]).contains("ok     module       loaded\n"));
+
+    fs::remove_file(NODE).expect("the node");
+    let found = wrong();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0].0, "there is no node /dev/chrmem0");
+    take(&found[0].1);
+    assert_eq!(wrong(), []);
+    printed(&["info"]);
+
+    shell("umount /sys/kernel/config");
+    let found = wrong();
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].0.starts_with("not mounted"), "{found:?}");
+    take(&found[0].1);
+    assert_eq!(wrong(), []);
+
+    driver::without(|| {
+        let found = wrong();
+        assert!(
+            found
+                .iter()
+                .any(|(what, _)| what.starts_with("neither loaded")),
+            "{found:?}"
+        );
+        fails_aloud(&["doctor"], "WRONG  module");
+    });
+}
+
+/// The command failed, and printed this nevertheless.
+fn fails_aloud(arguments: &[&str], saying: &str) {
+    let output = chrmem(arguments);
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(printed.contains(saying), "{printed}");
+}
+
+fn doctor_tells_others_why_they_may_not() {
+    let output = Command::new("setpriv")
+        .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
+        .args(["chrmem", "doctor"])
+        .output()
+        .expect("setpriv");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{printed}");
+    assert!(
+        printed.contains("cannot open /dev/chrmem0: permission denied"),
+        "{printed}"
+    );
+    assert!(printed.contains("to do: run it with sudo"), "{printed}");
 }
