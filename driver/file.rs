@@ -229,7 +229,10 @@ impl OpenFile {
         let offset = first.saturating_mul(PAGE);
         let start = offset.saturating_sub(window.extent.offset);
         let mut text = Text([0; 40]);
-        window.memory.peek(start, &mut text.0);
+        // Reading a device's registers may change something.
+        if window.memory.is_ram() {
+            window.memory.peek(start, &mut text.0);
+        }
         pr_info!(
             "{what}: {} offset {offset} bytes {bytes} \"{text}\"\n",
             self.device.name()

@@ -114,7 +114,8 @@ impl Registry {
             None => {
                 let minor = devices.len();
                 if minor >= MAX_DEVICES as usize {
-                    pr_err!("there are {MAX_DEVICES} devices already\n");
+                    let name = device.name();
+                    pr_err!("{name}: there are {MAX_DEVICES} devices already\n");
                     return Err(ENOSPC);
                 }
                 devices.push(None, GFP_KERNEL)?;

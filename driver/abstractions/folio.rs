@@ -84,7 +84,14 @@ impl<const ORDER: u32> Folio<ORDER> {
     pub(crate) fn new() -> Result<Self> {
         let gfp = if ORDER == 0 { GFP_MAYFAIL } else { GFP_EASY };
         // SAFETY: The flags allow sleeping, and this is called in process context only.
+        #[cfg(CONFIG_NUMA)]
         let folio = unsafe { bindings::folio_alloc_noprof(gfp | ACCOUNT, ORDER) };
+        // SAFETY: As above. This is what the function is without NUMA, inline in C: there is only
+        // node 0.
+        #[cfg(not(CONFIG_NUMA))]
+        let folio = unsafe {
+            bindings::__folio_alloc_noprof(gfp | ACCOUNT, ORDER, 0, core::ptr::null_mut())
+        };
         // INVARIANT: What is not null has this order and one reference, which is now ours. The
         // first page of a folio is where the folio is.
         Ok(Self(NonNull::new(folio.cast()).ok_or(ENOMEM)?))
