@@ -127,7 +127,8 @@ fn plain_devices(registry: &Arc<Registry>) -> Result<KVec<Published>> {
         return Err(EINVAL);
     };
     // Told at once, not after half of the devices were made.
-    registry.charge(size.saturating_mul(count.into()))?;
+    let total = size.saturating_mul(count.into());
+    registry.charge(fmt!("devices={count} size={size}"), total)?;
     let mut devices = KVec::new();
     for index in 0..count {
         let device = plain_device(registry, index, size)?;
@@ -142,7 +143,7 @@ fn plain_device(registry: &Arc<Registry>, index: u32, size: u64) -> Result<Arc<D
     let window = Window {
         name: CString::try_from_fmt(fmt!("buffer"))?,
         extent: Extent { offset: 0, size },
-        _charge: registry.charge(size)?,
+        _charge: registry.charge(fmt!("{}", &*name), size)?,
         memory: Memory::new(
             fmt!("{}", &*name),
             &Request {

@@ -422,7 +422,7 @@ impl WindowFolder {
         let window = Window {
             name: CString::try_from_fmt(fmt!("{}", &*self.name))?,
             extent,
-            _charge: registry.charge(counted)?,
+            _charge: registry.charge(fmt!("{path}"), counted)?,
             memory: Memory::new(
                 fmt!("{path}"),
                 &Request {

@@ -6,6 +6,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 use kernel::{
+    fmt,
     new_mutex,
     prelude::*,
     sync::{
@@ -137,13 +138,14 @@ impl Registry {
         };
     }
 
-    /// Counts `bytes` of RAM against the limit until the result is dropped.
-    pub(crate) fn charge(self: &Arc<Self>, bytes: u64) -> Result<Charge> {
+    /// Counts `bytes` of RAM against the limit until the result is dropped. Says in the log, after
+    /// `what`, if they are too many.
+    pub(crate) fn charge(self: &Arc<Self>, what: fmt::Arguments<'_>, bytes: u64) -> Result<Charge> {
         let mut used = self.used.lock();
         let total = used.saturating_add(bytes);
         if self.limit != 0 && total > self.limit {
             pr_err!(
-                "{bytes} bytes more than the {} there are go over limit={}\n",
+                "{what}: {bytes} bytes more than the {} there are go over limit={}\n",
                 *used,
                 self.limit
             );
