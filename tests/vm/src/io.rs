@@ -135,7 +135,8 @@ fn huge_counts_stop_at_the_end() {
     let fd = driver::open();
     put(&fd, 0, &pattern(SIZE));
     let buffer = Buffer::new(SIZE);
-    for count in [SIZE + 1, 1 << 31, (1 << 32) + 1, 1 << 40] {
+    // Not so many that a processor with 47 bits for user space has not room for them.
+    for count in [SIZE + 1, 1 << 31, (1 << 32) + 1] {
         assert_eq!(pread(&fd, buffer.span(0, count), 0), Ok(SIZE), "{count}");
         assert_eq!(pwrite(&fd, buffer.span(0, count), 0), Ok(SIZE), "{count}");
         assert_eq!(
