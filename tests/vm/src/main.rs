@@ -22,6 +22,7 @@ mod dmabuf;
 mod driver;
 mod examples;
 mod folder;
+mod guide;
 mod hardware;
 mod io;
 mod ioctl;
@@ -89,6 +90,7 @@ fn main() -> ExitCode {
         ("ring", ring::TESTS),
         ("clients", clients::TESTS),
         ("examples", examples::TESTS),
+        ("guide", guide::TESTS),
         ("wild", wild::TESTS),
         ("configfs", configfs::TESTS),
         ("windows", windows::TESTS),
