@@ -190,7 +190,8 @@ impl MapOptions {
     /// A regular file can become shorter, and a disk can fail, while they are mapped. Then an access
     /// is an error, [`Error::Gone`], where a plain one would end the process with `SIGBUS`. The price:
     /// the kernel does each copy, which costs a system call of about half a microsecond, and there are no
-    /// atomic accesses. A memfd that was sealed against shrinking is free of that, as devices are.
+    /// atomic accesses. A memfd that was sealed against shrinking is free of that, as devices are. Where a
+    /// sandbox forbids `process_vm_readv`, such a copy answers `PERM` or `NOSYS`.
     ///
     /// # Errors
     ///

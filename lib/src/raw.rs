@@ -164,9 +164,9 @@ pub(crate) struct Broken {
 ///
 /// # Invariants
 ///
-/// `base` is the start of `size` bytes that `mmap` gave and that nothing but `drop` unmaps. They can
-/// be read, and written if `writable`, by whatever means unless `guarded`, else by the kernel only.
-/// No reference to them exists, ever, but to atomics.
+/// `base` is the start of `size` bytes that `mmap` gave and that nothing but `drop` unmaps: no more than
+/// `isize::MAX`. They can be read, and written if `writable`, by whatever means unless `guarded`, else by
+/// the kernel only. No reference to them exists, ever, but to atomics.
 #[derive(Debug)]
 pub(crate) struct Pages {
     base: NonNull<u8>,
@@ -192,6 +192,7 @@ impl Pages {
         size: usize,
         terms: Terms,
     ) -> Result<Self, Errno> {
+        check_size(size)?;
         let mut flags = if terms.private {
             MapFlags::PRIVATE
         } else {
@@ -230,6 +231,7 @@ impl Pages {
 
     /// `size` bytes of zeroes that belong to this process alone.
     pub(crate) fn anonymous(size: usize) -> Result<Self, Errno> {
+        check_size(size)?;
         // SAFETY: without MAP_FIXED the kernel picks an address where nothing is mapped, so no memory
         // that Rust knows of changes.
         let base =
@@ -407,6 +409,14 @@ impl Drop for Pages {
     }
 }
 
+/// Whether pointers and slices can span so many bytes.
+fn check_size(size: usize) -> Result<(), Errno> {
+    match isize::try_from(size) {
+        Ok(_) => Ok(()),
+        Err(_) => Err(Errno::NOMEM),
+    }
+}
+
 /// What can be done with pages.
 fn protection(writable: bool) -> ProtFlags {
     if writable {
@@ -565,8 +575,8 @@ impl<'a> View<'a> {
     /// become shorter. Where it does, to touch them ends the process with `SIGBUS`.
     #[must_use]
     pub unsafe fn as_slice(&self) -> &'a [u8] {
-        // SAFETY: a view lies in its pages, which stay mapped for `'a`, and mappings are no larger
-        // than the largest slice; that nobody writes is the caller's promise.
+        // SAFETY: a view lies in its pages, which stay mapped for `'a` and are no more than a slice
+        // can have; that nobody writes is the caller's promise.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
     }
 }

@@ -2,7 +2,7 @@
 
 //! What needs no driver: reading, writing and mapping, on a memfd in the device's place.
 
-use chrmem::{Device, Errno, Error};
+use chrmem::{Device, Direction, Errno, Error};
 use rustix::fd::OwnedFd;
 use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
 use std::os::fd::AsFd;
@@ -255,6 +255,13 @@ fn errors_say_what_was_tried_on_what() {
         (device.notify().unwrap_err(), "notify the users of"),
         (device.seen().unwrap_err(), "ask for the generation of"),
         (device.map(..).unwrap_err(), "ask for the description of"),
+        (
+            device.sync(3..5, Direction::Read).unwrap_err(),
+            "begin an access to bytes 3..5 of",
+        ),
+        (device.export(3..5).unwrap_err(), "export bytes 3..5 of"),
+        // A regular file is readable at any time.
+        (device.wait(None).unwrap_err(), "ask for the generation of"),
     ] {
         assert_eq!(error.to_string(), format!("cannot {tried} {path}"));
         assert_eq!(error.errno(), Some(Errno::NOTTY));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Access to memory, whatever file it is of. Miri can run all of this.
+//! Access to memory, whatever file it is of. Miri can run all of this, and most of the ring:
+//! `cargo +nightly miri test -p chrmem --test memory --test ring`.
 
 use chrmem::{Error, Mapping};
 use std::sync::atomic::Ordering;

@@ -18,6 +18,7 @@ crate::tests! {
     what_does_not_lie_in_a_window_is_refused
     a_device_is_a_file_that_maps
     a_block_device_is_a_file_that_maps
+    every_kind_of_memory_can_be_accessed_in_every_way
     a_private_mapping_of_the_device_keeps_its_writes
     a_read_only_window_is_mapped_read_only
     atomics_are_the_device_s
@@ -163,6 +164,40 @@ fn a_block_device_is_a_file_that_maps() {
     );
     drop((disk, memory));
     modprobe(&["--remove", "brd"]);
+}
+
+/// Also where a mapping has no pages that the kernel could take hold of.
+fn every_kind_of_memory_can_be_accessed_in_every_way() {
+    for settings in [
+        "memory=pages",
+        "memory=pages cache=writecombine",
+        "memory=contiguous cache=noncached",
+        "memory=dma",
+    ] {
+        let folder = Folder::live("test", &[("one", &format!("size=8K {settings}"))]);
+        let device = Device::open(folder.node()).expect("a device");
+        let memory = device.map(..).expect("a mapping");
+        memory.copy_from(0, &pattern(8192)).expect("bytes");
+        assert_eq!(bytes(&memory), pattern(8192), "{settings}");
+        assert_eq!(get(&device, 0, 8192), pattern(8192), "{settings}");
+        memory
+            .atomic::<u32>(8)
+            .expect("a number")
+            .store(7, Ordering::Release);
+        assert_eq!(
+            memory.load::<u32>(8, Ordering::Acquire).expect("a number"),
+            7
+        );
+        memory
+            .array::<u32>()
+            .set(2, &u32::from_ne_bytes([8, 9, 10, 11]))
+            .expect("bytes");
+        let mut copy = tempfile();
+        memory.write_to(&copy.0).expect("written");
+        let mut text = Vec::new();
+        copy.1.read_to_end(&mut text).expect("bytes");
+        assert_eq!(text, pattern(8192), "{settings}");
+    }
 }
 
 fn a_private_mapping_of_the_device_keeps_its_writes() {
