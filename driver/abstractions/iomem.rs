@@ -147,62 +147,53 @@ impl Drop for Claim {
 /// Bytes that go through a buffer at a time: I/O memory cannot be copied to user space directly.
 const CHUNK: usize = 256;
 
+/// Calls `act` with a buffer for each chunk of `len` bytes, and where that chunk starts, until it does
+/// less than the whole of one. Gives the bytes done.
+fn through_buffer(len: usize, mut act: impl FnMut(usize, &mut [u8]) -> usize) -> usize {
+    let mut buffer = Aligned([0; CHUNK]);
+    let mut done: usize = 0;
+    while done < len {
+        let Some(part) = buffer.0.get_mut(..len.saturating_sub(done).min(CHUNK)) else {
+            break;
+        };
+        let count = act(done, part);
+        done = done.saturating_add(count);
+        if count < part.len() {
+            break;
+        }
+    }
+    done
+}
+
 impl SharedMemory for IoMemory {
     fn copy_to(&self, start: usize, len: usize, to: &mut Destination<'_>) -> usize {
         let (start, len) = clamp(self.size, start, len);
-        let mut buffer = Aligned([0; CHUNK]);
-        let mut done: usize = 0;
-        while done < len {
-            let Some(part) = buffer.0.get_mut(..len.saturating_sub(done).min(CHUNK)) else {
-                break;
-            };
+        through_buffer(len, |done, part| {
             self.read(start.saturating_add(done), part);
             // SAFETY: `part` is valid for reading, and the iterator is a valid destination.
-            let count =
-                unsafe { bindings::_copy_to_iter(part.as_ptr().cast(), part.len(), to.as_raw()) };
-            done = done.saturating_add(count);
-            if count < part.len() {
-                break;
-            }
-        }
-        done
+            unsafe { bindings::_copy_to_iter(part.as_ptr().cast(), part.len(), to.as_raw()) }
+        })
     }
 
     fn copy_from(&self, start: usize, len: usize, from: &mut Source<'_>) -> usize {
         let (start, len) = clamp(self.size, start, len);
-        let mut buffer = Aligned([0; CHUNK]);
-        let mut done: usize = 0;
-        while done < len {
-            let Some(part) = buffer.0.get_mut(..len.saturating_sub(done).min(CHUNK)) else {
-                break;
-            };
+        through_buffer(len, |done, part| {
+            let to = part.as_mut_ptr();
             // SAFETY: `part` is valid for writing, and the iterator is a valid source.
-            let count = unsafe {
-                bindings::_copy_from_iter(part.as_mut_ptr().cast(), part.len(), from.as_raw())
-            };
-            self.write(
-                start.saturating_add(done),
-                part.get(..count).unwrap_or_default(),
-            );
-            done = done.saturating_add(count);
-            if count < part.len() {
-                break;
-            }
-        }
-        done
+            let count = unsafe { bindings::_copy_from_iter(to.cast(), part.len(), from.as_raw()) };
+            let part = part.get(..count).unwrap_or_default();
+            self.write(start.saturating_add(done), part);
+            count
+        })
     }
 
     fn fill(&self, start: usize, len: usize, byte: u8) {
         let (start, len) = clamp(self.size, start, len);
-        let buffer = [byte; CHUNK];
-        let mut done: usize = 0;
-        while let Some(part) = buffer.get(..len.saturating_sub(done).min(CHUNK)) {
-            if part.is_empty() {
-                break;
-            }
+        through_buffer(len, |done, part| {
+            part.fill(byte);
             self.write(start.saturating_add(done), part);
-            done = done.saturating_add(part.len());
-        }
+            part.len()
+        });
     }
 
     // Registers want to be accessed as the 32-bit words that most of them are. What is not a whole
