@@ -2,23 +2,32 @@
 
 //! What can be typed.
 
+use crate::commands::cat::{self, Cat};
 use crate::commands::clear::{self, Clear};
+use crate::commands::completions::{self, Completions};
 use crate::commands::create::{self, Create};
 use crate::commands::destroy::Destroy;
 use crate::commands::doctor::Doctor;
 use crate::commands::fill::{self, Fill};
 use crate::commands::info::Info;
 use crate::commands::list::List;
+use crate::commands::man::{self, Pages};
 use crate::commands::maps::{self, Maps};
 use crate::commands::read::{self, Read};
 use crate::commands::wait::{self, Wait};
+use crate::commands::watch;
 use crate::commands::write::{self, Write};
 use crate::node::Device;
 use clap::{Parser, Subcommand};
 
 /// Direct access to memory that the kernel owns.
 #[derive(Parser)]
-#[command(version, propagate_version = true, arg_required_else_help = true)]
+#[command(
+    name = "chrmem",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
 #[command(after_help = "Exit status: 0 done, 1 failed, 2 not understood.")]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -103,6 +112,24 @@ pub(crate) enum Command {
     /// A change is a clear, a reset, a write or a notify, but not what is stored through a mapping.
     #[command(after_help = wait::EXAMPLE)]
     Wait(Wait),
+    /// Watch a device change, in the whole terminal
+    ///
+    /// Bytes that change are lit up, also those that are stored through mappings. Reads the device,
+    /// and maps nothing of it.
+    #[command(after_help = watch::EXAMPLE)]
+    Watch(watch::Arguments),
+    /// Print any file, or a part of it, through a mapping
+    ///
+    /// Prints exactly the bytes that were asked for. A file that becomes shorter meanwhile is an
+    /// error, and nothing worse.
+    #[command(after_help = cat::EXAMPLE)]
+    Cat(Cat),
+    /// Print what makes a shell complete these commands
+    #[command(after_help = completions::EXAMPLE)]
+    Completions(Completions),
+    /// Print the manual page, or write all of them
+    #[command(after_help = man::EXAMPLE)]
+    Man(Pages),
 }
 
 const DEMO_EXAMPLE: &str = "\

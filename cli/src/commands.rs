@@ -2,7 +2,9 @@
 
 //! One file a subcommand.
 
+pub(crate) mod cat;
 pub(crate) mod clear;
+pub(crate) mod completions;
 pub(crate) mod create;
 pub(crate) mod demo;
 pub(crate) mod destroy;
@@ -10,9 +12,11 @@ pub(crate) mod doctor;
 pub(crate) mod fill;
 pub(crate) mod info;
 pub(crate) mod list;
+pub(crate) mod man;
 pub(crate) mod maps;
 pub(crate) mod notify;
 pub(crate) mod read;
 pub(crate) mod reset;
 pub(crate) mod wait;
+pub(crate) mod watch;
 pub(crate) mod write;

@@ -23,8 +23,10 @@ mod size;
 mod source;
 mod sysfs;
 mod target;
+mod watch;
 
 use anyhow::Result;
+use chrmem::Errno;
 use clap::Parser;
 use cli::{Cli, Command};
 use std::io::{self, ErrorKind};
@@ -54,6 +56,9 @@ fn run(command: Command) -> Result<()> {
         Command::List(arguments) => commands::list::run(&arguments, &mut out),
         Command::Info(arguments) => commands::info::run(&arguments, &mut out),
         Command::Doctor(arguments) => commands::doctor::run(&arguments, &mut out),
+        Command::Cat(arguments) => commands::cat::run(&arguments),
+        Command::Completions(arguments) => commands::completions::run(&arguments, &mut out),
+        Command::Man(arguments) => commands::man::run(&arguments, &mut out),
         Command::Maps(arguments) => commands::maps::run(&arguments, &mut out),
         Command::Read(arguments) => commands::read::run(&arguments, &mut out),
         Command::Write(arguments) => commands::write::run(&arguments),
@@ -62,11 +67,17 @@ fn run(command: Command) -> Result<()> {
         Command::Reset { device } => commands::reset::run(&device),
         Command::Notify { device } => commands::notify::run(&device),
         Command::Wait(arguments) => commands::wait::run(&arguments, &mut out),
+        Command::Watch(arguments) => {
+            // It has the terminal for itself.
+            drop(out);
+            commands::watch::run(&arguments)
+        }
     }
 }
 
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    let stream = error.downcast_ref::<io::Error>();
+    let mapping = error.downcast_ref::<chrmem::Error>();
+    stream.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+        || mapping.is_some_and(|error| error.errno() == Some(Errno::PIPE))
 }

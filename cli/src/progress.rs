@@ -3,7 +3,8 @@
 //! What is shown of work that takes long.
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::io::{stderr, IsTerminal};
+use rustix::fs::FileType;
+use std::io::{stderr, stdout, IsTerminal};
 use std::time::{Duration, Instant};
 
 /// Work that takes longer than this shows a bar.
@@ -28,6 +29,17 @@ impl Progress {
             bar,
             start: stderr().is_terminal().then(Instant::now),
         }
+    }
+
+    /// A copy of `length` bytes to standard output: shown only if that is a file. Whoever is at the
+    /// other end of a pipe may use the terminal too.
+    pub(crate) fn of_output(length: u64) -> Self {
+        let mut progress = Self::new(length);
+        let about = rustix::fs::fstat(stdout());
+        if !about.is_ok_and(|it| FileType::from_raw_mode(it.st_mode) == FileType::RegularFile) {
+            progress.start = None;
+        }
+        progress
     }
 
     /// So many more bytes are copied.

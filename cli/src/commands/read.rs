@@ -43,7 +43,7 @@ pub(crate) fn run(arguments: &Read, out: &mut impl Write) -> Result<()> {
     if arguments.raw {
         // Nobody could tell what was left out.
         place.check_no_hole()?;
-        let mut progress = Progress::new(place.len());
+        let mut progress = Progress::of_output(place.len());
         for part in &place.parts {
             let source = Source::new(&device, part.range.clone(), arguments.via)?;
             copy(source, out, &mut progress)?;

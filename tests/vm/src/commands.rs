@@ -5,10 +5,17 @@
 use crate::driver::{self, NODE, SIZE};
 use crate::sys::Map;
 use rustix::io::Errno;
+use rustix::pty::{grantpt, openpt, ptsname, unlockpt, OpenptFlags};
+use rustix::termios::{tcgetattr, tcsetwinsize, Termios, Winsize};
 use serde_json::{json, Value};
 use std::fs::{self, File};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 crate::tests! {
     info_describes_the_device
@@ -31,6 +38,10 @@ crate::tests! {
     maps_draws_destroyed_devices_and_files
     doctor_finds_what_is_wrong_and_its_cures_work
     doctor_tells_others_why_they_may_not
+    watch_shows_changes_and_restores_the_terminal
+    watch_ends_with_control_c_and_outlives_its_device
+    watch_needs_a_terminal_and_a_device
+    cat_prints_any_range_of_a_device
 }
 
 /// Runs the command.
@@ -572,13 +583,13 @@ fn wait_ends_with_a_change() {
         let before = parsed(&["info", "camera", "--json"])["generation"].as_u64();
         let waiting = Command::new("chrmem")
             .args(["wait", "camera", "--timeout=60s"])
-            .stdout(std::process::Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("chrmem runs");
         // Asleep in poll, it has seen the generation.
         let state = format!("/proc/{}/wchan", waiting.id());
         while !fs::read_to_string(&state).expect("/proc").contains("poll") {
-            std::thread::sleep(std::time::Duration::from_millis(5));
+            std::thread::sleep(Duration::from_millis(5));
         }
         assert_eq!(printed(change), "");
         let output = waiting.wait_with_output().expect("it ends");
@@ -592,7 +603,7 @@ fn wait_ends_with_a_change() {
 
 fn wait_ends_in_time_or_with_the_device() {
     std::mem::forget(Created::new("camera", &["a:4K"]));
-    let start = std::time::Instant::now();
+    let start = Instant::now();
     fails(
         &["wait", "camera", "--timeout", "300ms"],
         &["nothing changed in time: the generation is still 0"],
@@ -636,12 +647,11 @@ time.sleep(1000)
             .collect();
         let mut child = Command::new("python3")
             .args(["-c", program, &format!("[{},]", ranges.join(", "))])
-            .stdout(std::process::Stdio::piped())
+            .stdout(Stdio::piped())
             .spawn()
             .expect("python3 runs");
         let mut said = [0; 7];
-        std::io::Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut said)
-            .expect("it maps");
+        Read::read_exact(child.stdout.as_mut().expect("a pipe"), &mut said).expect("it maps");
         assert_eq!(said, *b"mapped\n");
         Self(child)
     }
@@ -817,4 +827,177 @@ fn doctor_tells_others_why_they_may_not() {
         "{printed}"
     );
     assert!(printed.contains("to do: run it with sudo"), "{printed}");
+}
+
+/// `chrmem watch` in a terminal of its own.
+struct Watching {
+    terminal: OwnedFd,
+    /// The other side of the terminal.
+    inside: File,
+    child: std::process::Child,
+    /// All that was drawn so far.
+    drawn: Arc<Mutex<Vec<u8>>>,
+    before: Termios,
+}
+
+impl Watching {
+    fn new(arguments: &[&str]) -> Self {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&terminal).expect("grantpt");
+        unlockpt(&terminal).expect("unlockpt");
+        let name = ptsname(&terminal, Vec::new()).expect("its name");
+        let inside = File::options()
+            .read(true)
+            .write(true)
+            .custom_flags(libc::O_NOCTTY)
+            .open(name.to_str().expect("text"))
+            .expect("its other side");
+        let side = || Stdio::from(inside.try_clone().expect("a file"));
+        resize(&terminal, 80, 24);
+        let before = tcgetattr(&inside).expect("its settings");
+        let child = Command::new("setsid")
+            .args(["--ctty", "--wait", "chrmem", "watch"])
+            .args(arguments)
+            .env("TERM", "xterm-256color")
+            .stdin(side())
+            .stdout(side())
+            .stderr(side())
+            .spawn()
+            .expect("setsid runs");
+        let drawn = Arc::new(Mutex::new(Vec::new()));
+        let (to, mut from) = (
+            drawn.clone(),
+            File::from(terminal.try_clone().expect("a file")),
+        );
+        std::thread::spawn(move || {
+            let mut chunk = [0; 4096];
+            while let Ok(length @ 1..) = from.read(&mut chunk) {
+                to.lock().expect("a lock").extend(&chunk[..length]);
+            }
+        });
+        Self {
+            terminal,
+            inside,
+            child,
+            drawn,
+            before,
+        }
+    }
+
+    /// Waits until something is drawn, and forgets all that was drawn up to then.
+    fn sees(&self, text: &str) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        loop {
+            let mut drawn = self.drawn.lock().expect("a lock");
+            let at = drawn
+                .windows(text.len())
+                .position(|part| part == text.as_bytes());
+            if let Some(at) = at {
+                drawn.drain(..at + text.len());
+                return;
+            }
+            let last = drawn.len().saturating_sub(2000);
+            let so_far = String::from_utf8_lossy(&drawn[last..]).into_owned();
+            drop(drawn);
+            assert!(Instant::now() < deadline, "no {text:?} in {so_far:?}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Types something.
+    fn types(&self, text: &str) {
+        rustix::io::write(&self.terminal, text.as_bytes()).expect("it takes keys");
+    }
+
+    /// It ends with this status, and the terminal is as it was.
+    fn ends(mut self, status: i32) {
+        // The cursor is back, and so is what was there before.
+        self.sees("\x1b[?1049l");
+        assert_eq!(self.child.wait().expect("it ends").code(), Some(status));
+        let after = tcgetattr(&self.inside).expect("its settings");
+        assert_eq!(after.local_modes, self.before.local_modes);
+        assert_eq!(after.input_modes, self.before.input_modes);
+        assert_eq!(after.output_modes, self.before.output_modes);
+    }
+}
+
+/// Gives a terminal so many columns and lines.
+fn resize(terminal: &OwnedFd, columns: u16, lines: u16) {
+    let size = Winsize {
+        ws_row: lines,
+        ws_col: columns,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    tcsetwinsize(terminal, size).expect("a size");
+}
+
+fn watch_shows_changes_and_restores_the_terminal() {
+    let _camera = Created::new("camera", &["header:4K", "frames:64K,offset=1M,fill=0x61"]);
+    let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
+    camera.write_at(0, b"hello, watcher").expect("room");
+    let watching = Watching::new(&["camera", "--interval=20ms"]);
+    watching.sees("\x1b[?1049h");
+    watching.sees("/dev/chrmem-camera");
+    watching.sees("── header, 4K ─");
+    // What lies between is drawn already, or not at all.
+    watching.sees("hello, w");
+    watching.sees("atcher");
+    // What is stored through a mapping is seen too, lit up: reversed.
+    let mapping = camera.map(..4096).expect("a mapping");
+    mapping.copy_from(0, b"J").expect("room");
+    watching.sees("\x1b[7m");
+    watching.sees("4a");
+    camera.notify().expect("notify");
+    watching.sees("\x1b[7m");
+    watching.types("\t");
+    watching.sees("aaaaaaaa");
+    // More room, more bytes in a line.
+    resize(&watching.terminal, 160, 50);
+    watching.sees("0000100000");
+    watching.sees("0000100020");
+    watching.types("q");
+    watching.ends(0);
+}
+
+fn watch_ends_with_control_c_and_outlives_its_device() {
+    std::mem::forget(Created::new("camera", &["header:4K,fill=0x61"]));
+    let watching = Watching::new(&["camera"]);
+    watching.sees("aaaaaaaa");
+    printed(&["destroy", "camera"]);
+    watching.sees(" the device was destroyed ");
+    watching.types("\x03");
+    watching.ends(0);
+}
+
+fn watch_needs_a_terminal_and_a_device() {
+    fails(&["watch"], &["watch needs a terminal", "chrmem read"]);
+    fails(&["watch", "nowhere"], &["cannot open /dev/chrmem-nowhere"]);
+    fails(&["watch", "chrmem0:x"], &["no window `x`"]);
+}
+
+fn cat_prints_any_range_of_a_device() {
+    let pattern = driver::pattern(SIZE);
+    driver::put(driver::open(), 0, &pattern);
+    assert_eq!(chrmem(&["cat", NODE]).stdout, pattern);
+    assert_eq!(
+        chrmem(&["cat", NODE, "100", "50"]).stdout,
+        pattern[100..150]
+    );
+    assert_eq!(chrmem(&["cat", NODE, "0xfff"]).stdout, pattern[4095..]);
+    fails(
+        &["cat", NODE, "4095", "2"],
+        &["run past the end of /dev/chrmem0, at 4096"],
+    );
+    // What one mapping cannot have, because no window does.
+    let _camera = Created::new("camera", &["a:4K,fill=1", "b:4K,offset=64K,fill=2"]);
+    let camera = "/dev/chrmem-camera";
+    assert_eq!(chrmem(&["cat", camera, "64K"]).stdout, [2; 4096]);
+    let output = chrmem(&["cat", camera]);
+    assert_eq!(output.status.code(), Some(1));
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        complaint.contains("hint: `chrmem read --raw`"),
+        "{complaint}"
+    );
 }

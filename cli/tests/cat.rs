@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `chrmem cat` on files.
+
+use proptest::prelude::*;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::process::{Command, Output, Stdio};
+use tempfile::NamedTempFile;
+
+/// Bytes that are not the same on any two pages.
+fn pattern(size: usize) -> Vec<u8> {
+    (0..size)
+        .map(|at| (at % 251) as u8 ^ (at / 4096) as u8)
+        .collect()
+}
+
+/// A file with bytes in it.
+fn file(bytes: &[u8]) -> NamedTempFile {
+    let mut file = NamedTempFile::new().expect("a file");
+    file.write_all(bytes).expect("room");
+    file
+}
+
+/// The command, not yet run.
+fn command(file: &NamedTempFile, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_chrmem"));
+    command.arg("cat").arg(file.path()).args(arguments);
+    command
+}
+
+/// What the command said.
+fn cat(file: &NamedTempFile, arguments: &[&str]) -> Output {
+    command(file, arguments).output().expect("chrmem runs")
+}
+
+/// What the command printed, if it had no complaint.
+fn printed(file: &NamedTempFile, arguments: &[&str]) -> Vec<u8> {
+    let output = cat(file, arguments);
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), complaint.as_str()), (Some(0), ""));
+    output.stdout
+}
+
+/// What the command complained of.
+fn complaint(output: &Output) -> String {
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{complaint}");
+    complaint
+}
+
+#[test]
+fn prints_all_of_a_file_or_what_was_asked_for() {
+    let bytes = pattern((3 << 20) + 17);
+    let file = file(&bytes);
+    assert!(printed(&file, &[]) == bytes);
+    assert!(printed(&file, &["1"]) == bytes[1..]);
+    assert!(printed(&file, &["0x1001", "4K"]) == bytes[4097..4097 + 4096]);
+    assert!(printed(&file, &["1M", "2M"]) == bytes[1 << 20..3 << 20]);
+    assert!(printed(&file, &["1048575", "2"]) == bytes[1_048_575..1_048_577]);
+}
+
+#[test]
+fn nothing_is_not_past_the_end() {
+    let empty = file(b"");
+    assert_eq!(printed(&empty, &[]), b"");
+    assert_eq!(printed(&empty, &["0", "0"]), b"");
+    let some = file(b"some");
+    assert_eq!(printed(&some, &["4"]), b"");
+    assert_eq!(printed(&some, &["4", "0"]), b"");
+    assert_eq!(printed(&some, &["3"]), b"e");
+}
+
+#[test]
+fn the_end_is_told_before_anything_is_printed() {
+    let file = file(&pattern(5000));
+    for (arguments, saying) in [
+        (&["5001"][..], "offset 5001 is past the end of "),
+        (
+            &["5000", "1"],
+            "1 bytes from offset 5000 on run past the end of ",
+        ),
+        (
+            &["0", "5001"],
+            "5001 bytes from offset 0 on run past the end of ",
+        ),
+        (&["0xffffffffffffffff"], "is past the end of "),
+        (&["1", "0xffffffffffffffff"], "run past the end of "),
+    ] {
+        let output = cat(&file, arguments);
+        let complaint = complaint(&output);
+        assert!(complaint.contains(saying), "{arguments:?}: {complaint}");
+        assert!(complaint.ends_with(", at 5000\n"), "{complaint}");
+        assert_eq!(output.stdout, b"");
+    }
+}
+
+#[test]
+fn a_file_that_becomes_shorter_is_an_error_and_no_signal() {
+    let bytes = pattern(8 << 20);
+    let file = file(&bytes);
+    let mut child = command(&file, &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("chrmem runs");
+    let mut out = child.stdout.take().expect("a pipe");
+    let mut printed = vec![0; 1000];
+    out.read_exact(&mut printed).expect("the beginning");
+    // It waits for the pipe to be emptied, in the midst of its first megabyte.
+    let left = 512 << 10;
+    file.as_file().set_len(left).expect("a shorter file");
+    out.read_to_end(&mut printed).expect("the rest");
+    let output = child.wait_with_output().expect("it ends");
+    let complaint = complaint(&output);
+    assert!(
+        complaint.contains("became shorter while it was copied: all up to offset "),
+        "{complaint}"
+    );
+    // The kernel may have copied to the end of the last page or buffer; all of it is the file's.
+    assert!(printed.len() as u64 <= left, "{} bytes", printed.len());
+    assert!(printed == bytes[..printed.len()]);
+    let told = format!("offset {} is written", printed.len());
+    assert!(complaint.contains(&told), "{told}: {complaint}");
+}
+
+#[test]
+fn who_has_seen_enough_hears_no_complaint() {
+    let file = file(&pattern(8 << 20));
+    let mut child = command(&file, &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("chrmem runs");
+    let mut out = child.stdout.take().expect("a pipe");
+    out.read_exact(&mut [0; 1000]).expect("the beginning");
+    drop(out);
+    let output = child.wait_with_output().expect("it ends");
+    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!((output.status.code(), complaint.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn a_full_disk_is_an_error() {
+    let file = file(&pattern(10));
+    let full = File::create("/dev/full").expect("/dev/full");
+    let output = command(&file, &[])
+        .stdout(full)
+        .output()
+        .expect("chrmem runs");
+    let complaint = complaint(&output);
+    assert!(complaint.contains("No space left on device"), "{complaint}");
+}
+
+#[test]
+fn it_writes_files_too() {
+    let bytes = pattern(3 << 20);
+    let (from, to) = (file(&bytes), NamedTempFile::new().expect("a file"));
+    let status = command(&from, &["5"])
+        .stdout(to.reopen().expect("the file"))
+        .status();
+    assert!(status.expect("chrmem runs").success());
+    assert!(fs::read(to.path()).expect("the file") == bytes[5..]);
+}
+
+#[test]
+fn what_cannot_be_mapped_is_said() {
+    for (path, saying) in [
+        ("/nowhere/file", "cannot open /nowhere/file: No such file"),
+        (
+            "/proc/self/status",
+            "/proc/self/status does not tell its size",
+        ),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_chrmem"))
+            .args(["cat", path])
+            .output()
+            .expect("chrmem runs");
+        let complaint = complaint(&output);
+        assert!(complaint.contains(saying), "{complaint}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn exactly_the_bytes_that_were_asked_for(
+        size in 0..20_000_usize,
+        offset in 0..21_000_usize,
+        length in prop::option::of(0..21_000_usize),
+    ) {
+        let bytes = pattern(size);
+        let file = file(&bytes);
+        let (offset_text, length_text) = (offset.to_string(), length.map(|it| it.to_string()));
+        let mut arguments = vec![offset_text.as_str()];
+        arguments.extend(length_text.as_deref());
+        let output = cat(&file, &arguments);
+        let end = length.map_or(size.max(offset), |length| offset + length);
+        match bytes.get(offset..end) {
+            Some(expected) => {
+                prop_assert_eq!(output.status.code(), Some(0));
+                prop_assert!(output.stdout == expected);
+            }
+            None => {
+                prop_assert_eq!(output.status.code(), Some(1));
+                prop_assert!(output.stdout.is_empty());
+            }
+        }
+    }
+}

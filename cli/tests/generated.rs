@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What the command makes of its own arguments: completions and manual pages.
+
+use std::fs;
+use std::process::{Command, Output};
+
+fn chrmem(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_chrmem"))
+        .args(arguments)
+        .output()
+        .expect("chrmem runs")
+}
+
+/// The subcommands that the help lists.
+fn subcommands() -> Vec<String> {
+    let help = String::from_utf8(chrmem(&["--help"]).stdout).expect("text");
+    let (_, list) = help.split_once("Commands:\n").expect("a list");
+    let (list, _) = list.split_once("\n\n").expect("its end");
+    list.lines()
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn completions_know_every_subcommand() {
+    let names = subcommands();
+    assert!(names.contains(&"create".to_owned()), "{names:?}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = chrmem(&["completions", shell]);
+        assert!(output.status.success());
+        let script = String::from_utf8(output.stdout).expect("text");
+        for name in &names {
+            assert!(script.contains(name), "{shell}: no {name}");
+        }
+    }
+    assert_eq!(chrmem(&["completions", "csh"]).status.code(), Some(2));
+}
+
+#[test]
+fn bash_understands_its_completions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("chrmem.bash");
+    fs::write(&path, chrmem(&["completions", "bash"]).stdout).expect("room");
+    let script = format!(
+        "source {}; COMP_WORDS=(chrmem cre); COMP_CWORD=1; _chrmem chrmem cre chrmem; \
+         echo ${{COMPREPLY[@]}}",
+        path.display()
+    );
+    let output = Command::new("bash").args(["-c", &script]).output();
+    let output = output.expect("bash runs");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "create\n");
+}
+
+#[test]
+fn each_subcommand_has_a_manual_page() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().to_str().expect("text");
+    assert!(chrmem(&["man", path]).status.success());
+    let page = |name: &str| {
+        let path = folder.path().join(name);
+        fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
+    };
+    for name in subcommands() {
+        // `help` is of clap's making, and has pages for what it helps with.
+        if name != "help" {
+            let page = page(&format!("chrmem-{name}.1"));
+            assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
+            assert!(page.contains("xample"), "{name} has no example: {page}");
+        }
+    }
+    let all = page("chrmem.1");
+    assert_eq!(String::from_utf8_lossy(&chrmem(&["man"]).stdout), all);
+    assert!(all.contains("Exit status: 0 done, 1 failed, 2 not understood."));
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_said() {
+    let output = chrmem(&["man", "/nowhere"]);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        complaint.contains("cannot write the pages into /nowhere"),
+        "{complaint}"
+    );
+}
+
+#[test]
+fn each_subcommand_has_an_example() {
+    for name in subcommands() {
+        if name != "help" {
+            let help = String::from_utf8(chrmem(&[&name, "--help"]).stdout).expect("text");
+            let (_, example) = help
+                .split_once("xample")
+                .unwrap_or_else(|| panic!("{help}"));
+            assert!(example.contains(&format!("chrmem {name}")), "{help}");
+        }
+    }
+}
