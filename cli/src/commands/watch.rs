@@ -5,11 +5,15 @@
 use crate::address::Address;
 use crate::watch::{draw, Watch, Wish};
 use crate::{duration, hint, size};
-use anyhow::{anyhow, Context, Result};
+use anyhow::{anyhow, bail, Context, Result};
 use clap::Args;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::DefaultTerminal;
+use signal_hook::consts::{SIGHUP, SIGTERM};
+use signal_hook::flag;
 use std::io::{stdin, stdout, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// What `--help` ends with.
@@ -24,6 +28,9 @@ Keys:
 
 Example:
   chrmem watch camera:header --interval 50ms";
+
+/// So long at most until signals are looked for, and until bytes that have changed fade.
+const SLICE: Duration = Duration::from_millis(200);
 
 /// What can be typed after `chrmem watch`.
 #[derive(Args)]
@@ -56,26 +63,29 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
     result
 }
 
-/// Shows the device until the user has seen enough.
+/// Shows the device until the user has seen enough, or somebody else has.
 fn show(
     watch: &mut Watch,
     device: &chrmem::Device,
     interval: Duration,
     terminal: &mut DefaultTerminal,
 ) -> Result<()> {
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGTERM, SIGHUP] {
+        flag::register(signal, ended.clone()).context("cannot wait for signals")?;
+    }
     let mut next = Instant::now();
-    loop {
+    while !ended.load(Ordering::Relaxed) {
         let now = Instant::now();
-        if now >= next {
-            next = now + interval.max(Duration::from_millis(10));
-        }
         watch.resize(terminal.size()?);
-        watch.look(device, now);
+        if now >= next {
+            watch.look(device, now);
+            next = now.checked_add(interval).unwrap_or(now + SLICE);
+        }
         terminal.draw(|frame| draw(watch, frame, now))?;
         // However slow the terminal is: without any time for it, no key would be read.
         let rest = next.saturating_duration_since(Instant::now());
-        // Whatever happens, it is worth another look.
-        if event::poll(rest.max(Duration::from_millis(1)))? {
+        if event::poll(rest.clamp(Duration::from_millis(1), SLICE))? {
             match event::read()? {
                 Event::Key(key) if key.kind != KeyEventKind::Release => match wish(key) {
                     Some(Key::Quit) => return Ok(()),
@@ -85,8 +95,11 @@ fn show(
                 // Of a new size, the next drawing takes note.
                 _ => {}
             }
+            // There may be something else to be seen.
+            next = now;
         }
     }
+    bail!("ended by a signal")
 }
 
 /// What a key is for.

@@ -40,6 +40,7 @@ crate::tests! {
     doctor_tells_others_why_they_may_not
     watch_shows_changes_and_restores_the_terminal
     watch_ends_with_control_c_and_outlives_its_device
+    watch_restores_the_terminal_also_after_a_signal
     watch_needs_a_terminal_and_a_device
     cat_prints_any_range_of_a_device
 }
@@ -909,10 +910,14 @@ impl Watching {
         rustix::io::write(&self.terminal, text.as_bytes()).expect("it takes keys");
     }
 
-    /// It ends with this status, and the terminal is as it was.
-    fn ends(mut self, status: i32) {
-        // The cursor is back, and so is what was there before.
+    /// It gives the screen back and ends with this status.
+    fn ends(self, status: i32) {
         self.sees("\x1b[?1049l");
+        self.leaves_the_terminal_as_it_was(status);
+    }
+
+    /// It ends with this status, and the terminal is as it was.
+    fn leaves_the_terminal_as_it_was(mut self, status: i32) {
         assert_eq!(self.child.wait().expect("it ends").code(), Some(status));
         let after = tcgetattr(&self.inside).expect("its settings");
         assert_eq!(after.local_modes, self.before.local_modes);
@@ -968,6 +973,16 @@ fn watch_ends_with_control_c_and_outlives_its_device() {
     watching.sees(" the device was destroyed ");
     watching.types("\x03");
     watching.ends(0);
+}
+
+fn watch_restores_the_terminal_also_after_a_signal() {
+    let watching = Watching::new(&["--interval=1000s"]);
+    watching.sees("── buffer, 4K ─");
+    // The child is `setsid`, which may have needed a process of its own to become a leader.
+    shell("kill -TERM $(pidof chrmem)");
+    watching.sees("\x1b[?1049l");
+    watching.sees("error: ended by a signal");
+    watching.leaves_the_terminal_as_it_was(1);
 }
 
 fn watch_needs_a_terminal_and_a_device() {
