@@ -23,7 +23,6 @@ use crate::{
         },
         errno::eopnotsupp,
         vma::{
-            self,
             Page,
             Setup,
             VmOperations, //
@@ -95,12 +94,7 @@ impl Exporter for Export {
     }
 
     fn mmap(&self, vma: &VmaNew) -> Result<Setup> {
-        let window = self.window()?;
-        if !vma::is_shared(vma) && !window.allows_private() {
-            return Err(EINVAL);
-        }
-        vma.try_clear_mayexec().map_err(|_| EACCES)?;
-        Ok(window.setup())
+        self.window()?.map(vma)
     }
 
     fn release(this: Arc<Self>) {

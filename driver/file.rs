@@ -169,18 +169,9 @@ impl FileOperations for OpenFile {
     }
 
     fn mmap(&self, vma: &VmaNew) -> Result<Setup> {
-        let window = self
-            .device()?
-            .mapping(vma::first_page(vma), vma::bytes(vma) / PAGE)?;
-        vma.try_clear_mayexec().map_err(|_| EACCES)?;
-        if !vma::is_shared(vma) {
-            if !window.allows_private() {
-                return Err(EINVAL);
-            }
-        } else if !window.is_writable() {
-            vma.try_clear_maywrite().map_err(|_| EACCES)?;
-        }
-        Ok(window.setup())
+        self.device()?
+            .mapping(vma::first_page(vma), vma::bytes(vma) / PAGE)?
+            .map(vma)
     }
 
     fn show_fdinfo(&self, to: &SeqFile) {

@@ -7,6 +7,7 @@
 
 use kernel::{
     fmt,
+    mm::virt::VmaNew,
     prelude::*,
     str::CString, //
 };
@@ -16,7 +17,10 @@ use crate::{
     abstractions::{
         cache::Cache,
         capability,
-        vma::Setup, //
+        vma::{
+            self,
+            Setup, //
+        },
     },
     layout::Extent,
     memory::{
@@ -65,17 +69,26 @@ impl Window {
     }
 
     /// Whether a process may have a copy-on-write mapping: of cached pages of RAM only.
-    pub(crate) fn allows_private(&self) -> bool {
+    fn allows_private(&self) -> bool {
         self.memory.cache() == Cache::Cached && self.memory.has_pages()
     }
 
-    /// How it is mapped.
-    pub(crate) fn setup(&self) -> Setup {
-        Setup {
+    /// Says how a new mapping of it is to be set up, or refuses it: it is never executable, private
+    /// only where that is possible, and writable only if the window is.
+    pub(crate) fn map(&self, vma: &VmaNew) -> Result<Setup> {
+        vma.try_clear_mayexec().map_err(|_| EACCES)?;
+        if !vma::is_shared(vma) {
+            if !self.allows_private() {
+                return Err(EINVAL);
+            }
+        } else if !self.is_writable() {
+            vma.try_clear_maywrite().map_err(|_| EACCES)?;
+        }
+        Ok(Setup {
             frames: !self.memory.has_pages(),
             huge: self.memory.has_huge_pages(),
             cache: self.memory.cache(),
-        }
+        })
     }
 
     /// The numbers and names of memory kind, cache mode and access mode.
