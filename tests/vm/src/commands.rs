@@ -46,7 +46,7 @@ crate::tests! {
 }
 
 /// Runs the command.
-fn chrmem(arguments: &[&str]) -> Output {
+pub(crate) fn chrmem(arguments: &[&str]) -> Output {
     Command::new("chrmem")
         .args(arguments)
         .output()
@@ -54,7 +54,7 @@ fn chrmem(arguments: &[&str]) -> Output {
 }
 
 /// What the command printed, if it had no complaint.
-fn printed(arguments: &[&str]) -> String {
+pub(crate) fn printed(arguments: &[&str]) -> String {
     let output = chrmem(arguments);
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(

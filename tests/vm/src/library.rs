@@ -2,10 +2,11 @@
 
 //! The library and the command, on the real device.
 
+use crate::commands::{chrmem, printed};
 use crate::driver::{self, generation, pattern, NODE, SIZE};
 use chrmem::{CacheMode, Device, Errno, Error, MemoryKind};
 use std::os::unix::process::CommandExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 
 crate::tests! {
     the_library_describes_the_device
@@ -128,26 +129,6 @@ fn the_library_s_errors_keep_the_kernel_s() {
     }
     let mapping = reader.map(..).expect("a mapping");
     assert!(matches!(mapping.copy_from(0, b"x"), Err(Error::ReadOnly)));
-}
-
-/// Runs the command.
-fn chrmem(arguments: &[&str]) -> Output {
-    Command::new("chrmem")
-        .args(arguments)
-        .output()
-        .expect("chrmem runs")
-}
-
-/// What the command printed, if it had no complaint.
-fn printed(arguments: &[&str]) -> String {
-    let output = chrmem(arguments);
-    let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(
-        (output.status.code(), complaint.as_str()),
-        (Some(0), ""),
-        "{arguments:?}"
-    );
-    String::from_utf8(output.stdout).expect("text")
 }
 
 /// What the demo prints of a device that was just made.
