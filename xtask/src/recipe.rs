@@ -51,6 +51,10 @@ pub(crate) const PACKAGES: &[&[&str]] = &[
         "socat",
         "fio",
         "stress-ng",
+        "memtester",
+        "trinity",
+        "ioping",
+        "e2fsprogs",
         "libc6-dev",
     ],
     // Programs that watch others.
