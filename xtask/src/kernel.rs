@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Which kernel the lab takes: the newest of the distribution that has an image and a source of the same version.
+//! Which kernel the lab takes: the newest of the series that the distribution has an image and a source of in the same version.
 
 use std::collections::HashMap;
 
@@ -62,8 +62,8 @@ impl Kernel {
     }
 }
 
-/// Takes the newest kernel from apt's records of what is available.
-pub(crate) fn newest(records: &str) -> Result<Kernel> {
+/// Takes the newest kernel of `series` from apt's records of what is available.
+pub(crate) fn newest(records: &str, series: &str) -> Result<Kernel> {
     let packages: HashMap<_, _> = records.split("\n\n").filter_map(package).collect();
     packages
         .iter()
@@ -76,12 +76,12 @@ pub(crate) fn newest(records: &str) -> Result<Kernel> {
                 version: (*version).to_owned(),
             };
             let source = packages.get(format!("linux-source-{}", kernel.series()).as_str())?;
-            (plain && source == version).then_some(kernel)
+            (plain && kernel.series() == series && source == version).then_some(kernel)
         })
         .max_by_key(|kernel| numbers(&kernel.version))
-        .context(
-            "the distribution offers no kernel that has an image and a source of the same version",
-        )
+        .with_context(|| {
+            format!("the distribution offers no Linux {series} that has an image and a source of the same version")
+        })
 }
 
 /// Name and version in one of apt's records.
@@ -104,18 +104,19 @@ fn numbers(version: &str) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{newest, Kernel};
+    use super::{newest, numbers, Kernel};
 
     const RECORDS: &str = "Package: linux-binary-7.2.9+deb13-amd64\nVersion: 7.2.9-1~bpo13+1\n\n\
          Package: linux-binary-7.2.12+deb13-amd64\nSource: linux\nVersion: 7.2.12-1~bpo13+1\n\n\
          Package: linux-binary-7.2.12+deb13-rt-amd64\nVersion: 7.2.12-1~bpo13+1\n\n\
          Package: linux-binary-unsigned-7.3.4+deb13-amd64\nVersion: 7.3.4-1~bpo13+1\n\n\
+         Package: linux-binary-7.3.4+deb13-amd64\nVersion: 7.3.4-1~bpo13+1\n\n\
          Package: linux-source-7.3\nVersion: 7.3.4-1~bpo13+1\n\n\
          Package: linux-source-7.2\nVersion: 7.2.12-1~bpo13+1\n";
 
     #[test]
-    fn takes_the_newest_that_is_complete() {
-        let kernel = newest(RECORDS).unwrap();
+    fn takes_the_newest_of_the_series_that_is_complete() {
+        let kernel = newest(RECORDS, "7.2").unwrap();
         assert_eq!(kernel.release, "7.2.12+deb13-amd64");
         assert_eq!(kernel.version, "7.2.12-1~bpo13+1");
         assert_eq!(kernel.series(), "7.2");
@@ -125,15 +126,16 @@ mod tests {
 
     #[test]
     fn twelve_is_newer_than_nine() {
-        let records = "Package: linux-binary-7.2.9-amd64\nVersion: 7.2.9-1\n\nPackage: linux-source-7.2\nVersion: 7.2.9-1\n\n\
-                       Package: linux-binary-7.10.1-amd64\nVersion: 7.10.1-1\n\nPackage: linux-source-7.10\nVersion: 7.10.1-1";
-        assert_eq!(newest(records).unwrap().release, "7.10.1-amd64");
+        assert!(numbers("7.2.12-1~bpo13+1") > numbers("7.2.9-1~bpo13+1"));
+        assert!(numbers("7.10.1-1") > numbers("7.2.9-1"));
     }
 
     #[test]
     fn no_source_no_kernel() {
-        assert!(
-            newest("Package: linux-binary-7.2.9+deb13-amd64\nVersion: 7.2.9-1~bpo13+1\n").is_err()
-        );
+        assert!(newest(
+            "Package: linux-binary-7.2.9+deb13-amd64\nVersion: 7.2.9-1~bpo13+1\n",
+            "7.2"
+        )
+        .is_err());
     }
 }

@@ -7,6 +7,9 @@ use sha2::{Digest, Sha256};
 /// The Debian release.
 pub(crate) const SUITE: &str = "trixie";
 
+/// The series of kernels that the driver is written for. The kernel's Rust changes with each.
+pub(crate) const SERIES: &str = "7.2";
+
 /// The C compiler that Debian builds its kernel with; the headers package depends on it.
 pub(crate) const CC: &str = "x86_64-linux-gnu-gcc-14";
 
@@ -76,7 +79,8 @@ const REVISION: u32 = 2;
 
 /// What the tree's directory is called: the same for the same recipe.
 pub(crate) fn key() -> String {
-    let recipe = format!("{REVISION} {SUITE} {CC} {PACKAGES:?} {AVAILABLE} {SOURCE} {PREPARE}");
+    let recipe =
+        format!("{REVISION} {SUITE} {SERIES} {CC} {PACKAGES:?} {AVAILABLE} {SOURCE} {PREPARE}");
     digest(recipe.as_bytes())
 }
 

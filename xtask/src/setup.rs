@@ -208,7 +208,8 @@ impl Home {
         let step = Step::new("looking for the newest kernel", None);
         let available = self.root.script(recipe::AVAILABLE, &[recipe::SUITE]);
         logged(&available, &self.log("available"), |_| {})?;
-        let kernel = kernel::newest(&self.root.command(&[], ["apt-cache", "dumpavail"]).read()?)?;
+        let records = self.root.command(&[], ["apt-cache", "dumpavail"]).read()?;
+        let kernel = kernel::newest(&records, recipe::SERIES)?;
         step.done();
         let step = Step::new(format!("installing Linux {}", kernel.version), Some(0));
         let mut argv: Vec<String> = ["apt-get", "install", "-y", "--no-install-recommends"]
