@@ -55,6 +55,7 @@ pub(crate) const PACKAGES: &[&[&str]] = &[
         "fio",
         "stress-ng",
         "memtester",
+        "memtool",
         "trinity",
         "ioping",
         "e2fsprogs",
