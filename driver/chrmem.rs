@@ -29,7 +29,8 @@ mod window;
 use abstractions::{
     cache::Cache,
     chrdev::Cdev,
-    configfs::Subsystem, //
+    configfs::Subsystem,
+    module, //
 };
 use device::Device;
 use file::OpenFile;
@@ -78,7 +79,7 @@ module! {
 
 /// Whether mappings are to be logged.
 fn log_mappings() -> bool {
-    *module_parameters::log_mappings.value() != 0
+    module::value::<u8>(module_parameters::log_mappings.value()) != 0
 }
 
 /// All that the module has registered.
@@ -94,7 +95,7 @@ struct Chrmem {
 
 impl kernel::Module for Chrmem {
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let registry = Registry::new(*module_parameters::limit.value())?;
+        let registry = Registry::new(module::value(module_parameters::limit.value()))?;
         let plain = plain_devices(&registry)?;
         let config = Subsystem::new(c"chrmem", config::Root::new(registry.clone())?)?;
         // The last step that can fail is the one after which the devices can be opened: a module
@@ -113,12 +114,12 @@ impl kernel::Module for Chrmem {
 
 /// Makes the devices that the parameters ask for.
 fn plain_devices(registry: &Arc<Registry>) -> Result<KVec<Published>> {
-    let count = *module_parameters::devices.value();
+    let count: u32 = module::value(module_parameters::devices.value());
     if count > MAX_DEVICES {
         pr_err!("devices={count}: at most {MAX_DEVICES}\n");
         return Err(EINVAL);
     }
-    let size = *module_parameters::size.value();
+    let size: u64 = module::value(module_parameters::size.value());
     let Some(size) = layout::whole_pages(size) else {
         pr_err!(
             "size={size}: must be at least 1 and at most {}\n",

@@ -35,7 +35,8 @@ use crate::{
             Named,
             Nothing, //
         },
-        dma, //
+        dma,
+        module::THIS_MODULE, //
     },
     device::Device,
     layout::{
@@ -59,7 +60,6 @@ use crate::{
         Access,
         Window, //
     },
-    THIS_MODULE,
 };
 
 /// `chrmem`: all devices made at run time.

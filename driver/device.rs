@@ -47,6 +47,7 @@ use crate::{
             Destination,
             Source, //
         },
+        module::THIS_MODULE,
         vma::Page,
         wait::WaitQueue, //
     },
@@ -62,8 +63,7 @@ use crate::{
         Mappings,
         RateLimit, //
     },
-    window::Window,
-    THIS_MODULE, //
+    window::Window, //
 };
 
 /// A device. It lives as long as its node, an open file or a mapping of it does.

@@ -22,6 +22,7 @@ use crate::{
             Importers, //
         },
         errno::eopnotsupp,
+        module::THIS_MODULE,
         vma::{
             Page,
             Setup,
@@ -33,8 +34,7 @@ use crate::{
         Extent,
         PAGE, //
     },
-    window::Window,
-    THIS_MODULE, //
+    window::Window, //
 };
 
 /// An exported range. It keeps the device's memory, whatever becomes of device and file.

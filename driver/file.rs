@@ -47,6 +47,7 @@ use crate::{
             Destination,
             Source, //
         },
+        module::THIS_MODULE,
         vma::{
             self,
             Page,
@@ -62,8 +63,7 @@ use crate::{
         PAGE, //
     },
     log_mappings,
-    registry::Registry,
-    THIS_MODULE, //
+    registry::Registry, //
 };
 
 /// An open file.

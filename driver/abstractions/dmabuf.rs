@@ -8,6 +8,7 @@
 use core::marker::PhantomData;
 use kernel::{
     bindings,
+    dma::DataDirection,
     error::{
         from_err_ptr,
         from_result,
@@ -109,9 +110,9 @@ impl Importers {
         ),
     ) {
         let direction = match (access.read, access.write) {
-            (true, true) => bindings::dma_data_direction_DMA_BIDIRECTIONAL,
-            (true, false) => bindings::dma_data_direction_DMA_FROM_DEVICE,
-            (false, true) => bindings::dma_data_direction_DMA_TO_DEVICE,
+            (true, true) => DataDirection::Bidirectional,
+            (true, false) => DataDirection::FromDevice,
+            (false, true) => DataDirection::ToDevice,
             (false, false) => return,
         };
         for mapped in self.mapped.lock().iter() {
@@ -123,7 +124,7 @@ impl Importers {
                     mapped.device,
                     table.sgl,
                     table.orig_nents as c_int,
-                    direction,
+                    direction.into(),
                 );
             }
         }
@@ -308,8 +309,8 @@ impl Access {
     /// What the dma-buf core means: it names directions from the device's side.
     fn of(direction: bindings::dma_data_direction) -> Self {
         Self {
-            read: direction != bindings::dma_data_direction_DMA_TO_DEVICE,
-            write: direction != bindings::dma_data_direction_DMA_FROM_DEVICE,
+            read: direction != DataDirection::ToDevice.into(),
+            write: direction != DataDirection::FromDevice.into(),
         }
     }
 }

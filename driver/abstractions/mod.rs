@@ -21,5 +21,6 @@ pub(crate) mod folio;
 pub(crate) mod iomem;
 pub(crate) mod iov;
 pub(crate) mod memory;
+pub(crate) mod module;
 pub(crate) mod vma;
 pub(crate) mod wait;
