@@ -21,6 +21,7 @@ mod panics;
 mod programs;
 mod progress;
 mod recipe;
+mod report;
 mod root;
 mod setup;
 mod test;
@@ -59,6 +60,8 @@ enum Command {
     },
     /// Formatting, lints, docs, licences, the driver's warnings: what CI runs before the tests.
     Check,
+    /// Put what the tests told of themselves when they last ran into docs/reliability.md.
+    Report,
     /// Boot the VM, load the driver, run a command as root in it and pass on its output and exit status.
     Vm(vm::Args),
     /// Remove the lab's trees that no run is using.
@@ -81,6 +84,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Demo => demo::run(),
         Command::Test { filter } => test::run(&filter),
         Command::Check => check::run(),
+        Command::Report => report::write(),
         Command::Vm(args) => vm::command(&args),
         Command::Clean => cache::clean(),
     }

@@ -13,7 +13,7 @@ use duct::cmd;
 use crate::job::Job;
 use crate::setup::Lab;
 use crate::vm::{self, Args};
-use crate::{programs, workspace};
+use crate::{programs, report, workspace};
 
 /// How many seconds the VM tests may take.
 const LIMIT: u64 = 1200;
@@ -115,11 +115,15 @@ fn host_tests(filter: &[String]) -> Result<Count> {
         .unchecked()
         .reader()?;
     let mut count = Count::default();
+    let mut text = String::new();
     for line in BufReader::new(&reader).lines() {
         let line = line?;
         println!("{line}");
         count.add(&line);
+        text += &line;
+        text.push('\n');
     }
+    report::keep("host", &text)?;
     let status = reader
         .try_wait()?
         .context("cargo closed its output and goes on")?
@@ -158,6 +162,7 @@ fn vm_tests(
     let outcome = job.run(output.clone())?;
     let mut count = Count::default();
     output.text().lines().for_each(|line| count.add(line));
+    report::keep(&args.kernel, &output.text())?;
     count.judge("VM tests", outcome.status == 0);
     if count.all() < listed {
         eprintln!("error: of {listed} VM tests, {} ran", count.all());

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The node of the first device.
@@ -17,10 +17,19 @@ pub(crate) const NODE: &str = "/dev/chrmem0";
 /// Bytes of a device unless the `size` parameter says otherwise.
 pub(crate) const SIZE: usize = PAGE;
 
+/// Where the module is.
+pub(crate) fn module() -> PathBuf {
+    std::env::var_os("CHRMEM_KO").map_or("/lab/chrmem.ko".into(), PathBuf::from)
+}
+
 /// Loads the driver. Parameters are words such as `size=8192`.
 pub(crate) fn load(parameters: &str) -> Result<(), Errno> {
-    let path = std::env::var_os("CHRMEM_KO").unwrap_or_else(|| "/lab/chrmem.ko".into());
-    let module = fs::File::open(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    load_from(&module(), parameters)
+}
+
+/// Loads the driver from another file.
+pub(crate) fn load_from(path: &Path, parameters: &str) -> Result<(), Errno> {
+    let module = fs::File::open(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     let parameters = CString::new(parameters).expect("words");
     rustix::system::finit_module(module, &parameters, 0)
 }

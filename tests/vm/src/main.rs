@@ -43,7 +43,10 @@ mod pagemap;
 mod pagetable;
 mod pci;
 mod poll;
+mod report;
 mod ring;
+mod rounds;
+mod scale;
 mod seek;
 mod sys;
 mod wild;
@@ -55,8 +58,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 use sys::{Child, End};
 
-/// After this long a test hangs. Nothing here takes a tenth of it, also where the machine is emulated.
-const LIMIT: Duration = Duration::from_secs(120);
+/// After this long a test hangs. Nothing here takes a quarter of it, also where the machine is emulated.
+const LIMIT: Duration = Duration::from_secs(300);
 
 /// A test: its name and what it does, which panics if something is wrong.
 type Test = (&'static str, fn());
@@ -84,6 +87,7 @@ fn main() -> ExitCode {
         ("poll", poll::TESTS),
         ("lifetime", lifetime::TESTS),
         ("load", load::TESTS),
+        ("rounds", rounds::TESTS),
         ("library", library::TESTS),
         ("commands", commands::TESTS),
         ("options", options::TESTS),
@@ -105,7 +109,9 @@ fn main() -> ExitCode {
             .iter()
             .map(move |(name, test)| Trial::test(format!("{file}::{name}"), || run(*test)))
     });
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    report::print();
+    conclusion.exit_code()
 }
 
 /// Runs a test in a process of its own.

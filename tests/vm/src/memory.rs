@@ -2,6 +2,7 @@
 
 //! How much memory the machine has, and has left.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 /// Bytes of memory in all.
@@ -23,6 +24,21 @@ pub(crate) fn free() -> u64 {
         .map(|count| count.trim().parse::<u64>().expect("a number"))
         .sum();
     meminfo("MemFree:") + listed * 4096
+}
+
+/// How many objects there are in each of the kernel's caches.
+pub(crate) fn objects() -> BTreeMap<String, u64> {
+    let text = fs::read_to_string("/proc/slabinfo").expect("/proc");
+    let lines = text.lines().skip(2);
+    // "kmalloc-64  1792  1856 …": those in use come first.
+    lines
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            let name = words.next().expect("a name").to_owned();
+            let used = words.next().expect("a count").parse().expect("a number");
+            (name, used)
+        })
+        .collect()
 }
 
 /// A line of `/proc/meminfo`, in bytes.
