@@ -82,7 +82,8 @@ impl<M: Borrow<Mapping>, B: Bell> Reader<M, B> {
     ///
     /// # Errors
     ///
-    /// [`RingDamaged`](crate::Error::RingDamaged) if the writer did what a writer does not do.
+    /// [`RingDamaged`](crate::Error::RingDamaged) if the writer did what a writer does not do. Else what the
+    /// bell says when the writer is to be woken, who waits for room: the record is in `record` all the same.
     ///
     /// ```
     /// use chrmem::ring::{self, Reader, Writer};
