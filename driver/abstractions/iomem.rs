@@ -3,7 +3,8 @@
 //! Physical address ranges that are not RAM: registers and memory of devices, reserved regions.
 //!
 //! C headers: [`include/linux/ioport.h`](srctree/include/linux/ioport.h),
-//! [`include/linux/io.h`](srctree/include/linux/io.h)
+//! [`include/linux/io.h`](srctree/include/linux/io.h),
+//! [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
 use core::ptr::NonNull;
 use kernel::{
@@ -41,12 +42,13 @@ pub(crate) enum Refusal {
 ///
 /// # Invariants
 ///
-/// The range is claimed in the kernel's list of resources. `address` is its mapping, of `size`
-/// bytes.
+/// `address` is the range's mapping, of `size` bytes.
 pub(crate) struct IoMemory {
     start: u64,
     size: usize,
     address: NonNull<u8>,
+    /// Goes after the mapping.
+    _claim: Claim,
 }
 
 // SAFETY: A mapping of the kernel belongs to no thread.
@@ -86,12 +88,11 @@ impl IoMemory {
             }
         };
         let address = NonNull::new(address.cast()).ok_or(Refusal::Unmappable)?;
-        // INVARIANT: The claim is now ours to give back.
-        core::mem::forget(claim);
         Ok(Self {
             start,
             size,
             address,
+            _claim: claim,
         })
     }
 
@@ -105,21 +106,27 @@ impl Drop for IoMemory {
     fn drop(&mut self) {
         // SAFETY: `address` is what `ioremap` gave, and nobody uses it after this.
         unsafe { bindings::iounmap(self.address.as_ptr().cast()) };
-        drop(Claim {
-            start: self.start,
-            size: self.size as u64,
-        });
     }
 }
 
 /// An entry in the kernel's list of resources (`/proc/iomem`), taken out when dropped.
+///
+/// Where the range is of a PCI device, the entry hangs from one that is part of that device, and stays
+/// there when the device is unplugged: it can then no longer be found by its range, which may be
+/// somebody else's by then. So the device is kept, and the entry taken out by itself.
+///
+/// # Invariants
+///
+/// `entry` was made by `__request_region`, and is in the list, or below what has been in it.
 struct Claim {
-    start: u64,
-    size: u64,
+    entry: NonNull<bindings::resource>,
+    /// Goes after the entry.
+    _device: Option<Owner>,
 }
 
 impl Claim {
     fn new(start: u64, size: u64) -> Option<Self> {
+        let device = Owner::of(start, size);
         // SAFETY: The list is the kernel's own, and the name lives as long as the module, which
         // outlives the claim.
         let entry = unsafe {
@@ -131,16 +138,66 @@ impl Claim {
                 0,
             )
         };
-        (!entry.is_null()).then(|| Self { start, size })
+        // INVARIANT: What is not null was put into the list.
+        Some(Self {
+            entry: NonNull::new(entry)?,
+            _device: device,
+        })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        // SAFETY: `new` put exactly this range into the list.
+        // SAFETY: By the invariants, the entry is below another one: below one of a device that is
+        // kept, or below one that is never removed. Nobody else takes it out, and once it is out,
+        // nobody else has it; it was allocated by `kzalloc`.
         unsafe {
-            bindings::__release_region(&raw mut bindings::iomem_resource, self.start, self.size);
+            bindings::release_resource(self.entry.as_ptr());
+            bindings::kfree(self.entry.as_ptr().cast());
         }
+    }
+}
+
+/// A reference to the PCI device that has a range in one of its BARs.
+///
+/// # Invariants
+///
+/// The pointer is to a PCI device of which `self` owns a reference.
+struct Owner(NonNull<bindings::pci_dev>);
+
+impl Owner {
+    /// The device that has the range, if one has.
+    fn of(start: u64, size: u64) -> Option<Self> {
+        /// Six BARs and the ROM; what a bridge hands on comes after them.
+        const BARS: usize = 7;
+        const ANY: c_uint = c_uint::MAX;
+        let last = start.checked_add(size)?.checked_sub(1)?;
+        let mut device = core::ptr::null_mut();
+        loop {
+            // SAFETY: `device` is null, or one with a reference of ours, which is given up; the next
+            // one comes with a reference.
+            device = unsafe { bindings::pci_get_device(ANY, ANY, device) };
+            // INVARIANT: The reference is ours, and not given up by another call.
+            let this = Self(NonNull::new(device)?);
+            // SAFETY: The device is valid by that reference. Its resources are as its bus set them
+            // up, and a change while we look has the same end as one right after.
+            let resources = unsafe { &(*device).resource };
+            let mut memory = resources
+                .iter()
+                .take(BARS)
+                .filter(|it| it.flags & bindings::IORESOURCE_MEM as c_ulong != 0);
+            if memory.any(|it| it.start <= start && last <= it.end) {
+                return Some(this);
+            }
+            core::mem::forget(this);
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        // SAFETY: By the invariants, `self` owns a reference.
+        unsafe { bindings::pci_dev_put(self.0.as_ptr()) };
     }
 }
 

@@ -25,7 +25,7 @@ impl Mark {
     }
 
     /// All messages since the last call.
-    fn all(&self) -> Vec<String> {
+    pub(crate) fn all(&self) -> Vec<String> {
         let mut messages = Vec::new();
         let mut record = [0; 8192];
         loop {

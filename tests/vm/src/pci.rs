@@ -17,6 +17,16 @@ pub(crate) struct Pci {
 impl Pci {
     /// The device of this vendor with this number.
     pub(crate) fn find(vendor: u16, device: u16) -> Self {
+        Self::look_for(vendor, device)
+            .unwrap_or_else(|| panic!("the machine has no device {vendor:x}:{device:x}"))
+    }
+
+    /// Whether there is a device of this vendor with this number.
+    pub(crate) fn is_there(vendor: u16, device: u16) -> bool {
+        Self::look_for(vendor, device).is_some()
+    }
+
+    fn look_for(vendor: u16, device: u16) -> Option<Self> {
         let entries = fs::read_dir("/sys/bus/pci/devices").expect("/sys");
         let paths = entries.map(|entry| entry.expect("an entry").path());
         let is = |path: &PathBuf, name: &str, number: u16| {
@@ -24,9 +34,7 @@ impl Pci {
             text.trim() == format!("{number:#06x}")
         };
         let path = { paths }.find(|path| is(path, "vendor", vendor) && is(path, "device", device));
-        Self {
-            path: path.unwrap_or_else(|| panic!("the machine has no device {vendor:x}:{device:x}")),
-        }
+        Some(Self { path: path? })
     }
 
     /// Its address, as in `0000:00:04.0`.
@@ -45,6 +53,45 @@ impl Pci {
             .collect();
         assert_ne!(numbers[1], 0, "there is no BAR {number}");
         numbers[0]..numbers[1] + 1
+    }
+
+    /// The driver that it is bound to.
+    pub(crate) fn driver(&self) -> Option<String> {
+        let driver = fs::read_link(self.path.join("driver")).ok()?;
+        Some(driver.file_name()?.to_str()?.to_owned())
+    }
+
+    /// Tells a driver that it may have devices like this one, which it takes at once.
+    pub(crate) fn offer_to(&self, driver: &str) {
+        let id = |name| fs::read_to_string(self.path.join(name)).expect(name);
+        let text = format!("{} {}", id("vendor").trim(), id("device").trim());
+        self.tell(driver, "new_id", &text.replace("0x", ""));
+    }
+
+    /// Binds it to a driver.
+    pub(crate) fn bind(&self, driver: &str) {
+        self.tell(driver, "bind", self.address());
+    }
+
+    /// Unbinds it from its driver.
+    pub(crate) fn unbind(&self, driver: &str) {
+        self.tell(driver, "unbind", self.address());
+    }
+
+    fn tell(&self, driver: &str, file: &str, text: &str) {
+        let path = format!("/sys/bus/pci/drivers/{driver}/{file}");
+        fs::write(&path, text).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    /// Takes it out of the machine, as far as the kernel knows.
+    pub(crate) fn unplug(self) {
+        fs::write(self.path.join("remove"), "1").expect("remove");
+        assert!(!self.path.exists());
+    }
+
+    /// Has the kernel look for devices.
+    pub(crate) fn rescan() {
+        fs::write("/sys/bus/pci/rescan", "1").expect("rescan");
     }
 
     /// Enables it, and lets it reach memory by itself.
