@@ -35,6 +35,7 @@ mod library;
 mod lifetime;
 mod load;
 mod map;
+mod matrix;
 mod memory;
 mod modprobe;
 mod node;
@@ -43,6 +44,7 @@ mod pagemap;
 mod pagetable;
 mod pci;
 mod poll;
+mod races;
 mod report;
 mod ring;
 mod rounds;
@@ -99,6 +101,8 @@ fn main() -> ExitCode {
         ("configfs", configfs::TESTS),
         ("windows", windows::TESTS),
         ("destroy", destroy::TESTS),
+        ("matrix", matrix::TESTS),
+        ("races", races::TESTS),
         ("kinds", kinds::TESTS),
         ("cache", cache::TESTS),
         ("dmabuf", dmabuf::TESTS),
