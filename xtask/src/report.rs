@@ -3,7 +3,7 @@
 //! `cargo xtask report`: puts what the tests tell of themselves into `docs/reliability.md`.
 //!
 //! Tests print facts, a line each: `report: GROUP: WHAT: VALUE`. [`keep`] stores those of a run by the run's name. The page
-//! has a place for each group, between the lines `<!-- facts: GROUP -->` and `<!-- end -->`, where [`write`] puts a table
+//! has a place for each group, between the lines `<!-- facts: GROUP -->` and `<!-- end -->`, where [`write()`] puts a table
 //! with a column for each run. What is written `ROW × COLUMN` goes into a table of its own, of rows and columns.
 
 use std::collections::BTreeMap;
