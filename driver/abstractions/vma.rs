@@ -8,7 +8,6 @@ use core::marker::PhantomData;
 use kernel::{
     bindings,
     mm::virt::{
-        flags,
         VmaNew,
         VmaRef, //
     },
@@ -111,9 +110,14 @@ pub(crate) fn bytes(vma: &VmaRef) -> u64 {
     vma.end().saturating_sub(vma.start()) as u64
 }
 
-/// Whether a VMA shares what is written through it.
+/// `VM_MAYSHARE`. The one of the `kernel` crate of 7.2 is the number of `VM_MAYEXEC`, by a slip in
+/// `bindings_helper.h`.
+const MAYSHARE: bindings::vm_flags_t = 1 << bindings::VMA_MAYSHARE_BIT;
+
+/// Whether a VMA is a shared mapping.
 pub(crate) fn is_shared(vma: &VmaRef) -> bool {
-    vma.flags() & flags::SHARED != 0
+    // Not `VM_SHARED`, which the shared mapping of a file that was opened only for reading lacks.
+    vma.flags() & MAYSHARE != 0
 }
 
 /// What [`install`] was given for a VMA.

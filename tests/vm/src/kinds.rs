@@ -36,6 +36,7 @@ crate::tests! {
     contiguous_pages_are_ordinary
     page_frames_are_not
     mappings_of_page_frames
+    a_read_only_file_maps_every_kind
     the_limit_is_for_all_devices
     memory_that_runs_out_half_way
     memory_is_counted_for_who_builds
@@ -541,6 +542,27 @@ fn page_frames_are_not() {
         let buffered = disk.open(OFlags::empty());
         assert_eq!(pwrite(&buffered, map.span(0, SIZE), 0), Ok(SIZE));
         assert_eq!(get(&buffered, 0, SIZE), pattern(SIZE));
+    }
+}
+
+/// To the kernel, what a file that was opened only for reading maps shared is halfway to a private mapping.
+fn a_read_only_file_maps_every_kind() {
+    for settings in [
+        "size=64K",
+        "size=64K cache=noncached",
+        "size=64K memory=contiguous cache=writecombine",
+        "size=64K memory=dma",
+        &physical(65536),
+    ] {
+        let folder = one(settings);
+        put(folder.open(), 0, &pattern(65536));
+        let fd = folder.open_as(OFlags::RDONLY);
+        let map = Map::new(Some(fd.as_fd()), 0, 65536, PROT_READ, MAP_SHARED);
+        let map = map.unwrap_or_else(|error| panic!("{settings}: {error}"));
+        assert_eq!(map.read(0..65536), pattern(65536), "{settings}");
+        put(folder.open(), 5000, b"changed");
+        assert_eq!(map.read(5000..5007), b"changed", "{settings}");
+        assert_eq!(map.protect(PROT_READ | PROT_WRITE), Err(Errno::ACCESS));
     }
 }
 
