@@ -8,10 +8,12 @@
 //! so that only one runs at a time.
 //!
 //! `CHRMEM_KO` says where the module is (`/lab/chrmem.ko`), `CHRMEM_SEED` where the random callers
-//! start, `CHRMEM_HW` where the host's files are that devices have for memory (`/hw`).
+//! start, `CHRMEM_HW` where the host's files are that devices have for memory (`/hw`). More that random
+//! tests take from the environment is told in `campaign.rs`.
 
 mod btf;
 mod cache;
+mod campaign;
 mod clients;
 mod coherence;
 mod commands;
@@ -37,6 +39,7 @@ mod load;
 mod map;
 mod matrix;
 mod memory;
+mod model;
 mod modprobe;
 mod node;
 mod options;
@@ -50,6 +53,7 @@ mod ring;
 mod rounds;
 mod scale;
 mod seek;
+mod sequence;
 mod sys;
 mod wild;
 mod windows;
@@ -98,6 +102,8 @@ fn main() -> ExitCode {
         ("examples", examples::TESTS),
         ("guide", guide::TESTS),
         ("wild", wild::TESTS),
+        ("sequence", sequence::TESTS),
+        ("model", model::TESTS),
         ("configfs", configfs::TESTS),
         ("windows", windows::TESTS),
         ("destroy", destroy::TESTS),
@@ -125,7 +131,7 @@ fn run(test: fn()) -> Result<(), Failed> {
         setpgid(None, None).expect("a group of its own");
         test();
     });
-    let end = child.wait(LIMIT);
+    let end = child.wait(campaign::limit().unwrap_or(LIMIT));
     let group = Pid::from_raw(child.id()).expect("a process number");
     // Where nothing is left in the group, there is nobody to end.
     let _ = kill_process_group(group, Signal::KILL);

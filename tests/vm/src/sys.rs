@@ -17,6 +17,7 @@ use std::marker::PhantomData;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::AtomicU32;
 use std::time::{Duration, Instant};
 
 /// What a system call answers.
@@ -102,6 +103,19 @@ impl Map {
         Self::new(None, 0, len, libc::PROT_READ | libc::PROT_WRITE, flags).expect("memory")
     }
 
+    /// A page of fresh memory that this process shares with those that it starts from now on.
+    pub(crate) fn common() -> Self {
+        let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS;
+        Self::new(None, 0, PAGE, libc::PROT_READ | libc::PROT_WRITE, flags).expect("memory")
+    }
+
+    /// A number at the start, for several processes to use at the same time.
+    pub(crate) fn number(&self) -> &AtomicU32 {
+        // SAFETY: the first bytes are of this map, aligned, and there as long as the map is. No plain
+        // reference to them exists.
+        unsafe { AtomicU32::from_ptr(self.address as *mut u32) }
+    }
+
     /// Bytes, a whole number of pages.
     pub(crate) fn len(&self) -> usize {
         self.len
@@ -115,20 +129,20 @@ impl Map {
     /// Copies bytes out. Ends the process if they cannot be read.
     pub(crate) fn read(&self, range: Range<usize>) -> Vec<u8> {
         assert!(range.end <= self.len);
-        let mut bytes = Vec::with_capacity(range.len());
-        let (mut at, end) = (self.address + range.start, self.address + range.end);
-        while at < end {
-            // SAFETY: the bytes are of this map, and a word is read where one is aligned; an integer
-            // read by volatile access is a value, whoever writes it at the same time.
-            unsafe {
-                if at % 8 == 0 && end - at >= 8 {
-                    bytes.extend((at as *const u64).read_volatile().to_ne_bytes());
-                    at += 8;
-                } else {
-                    bytes.push((at as *const u8).read_volatile());
-                    at += 1;
-                }
-            }
+        let mut bytes = vec![0; range.len()];
+        let address = self.address + range.start;
+        let (head, body, tail) = words(address, bytes.len());
+        let byte = |at: usize| {
+            // SAFETY: the byte is of this map; an integer read by volatile access is a value, whoever
+            // writes it at the same time.
+            unsafe { ((address + at) as *const u8).read_volatile() }
+        };
+        head.for_each(|at| bytes[at] = byte(at));
+        tail.for_each(|at| bytes[at] = byte(at));
+        for (at, to) in body.clone().step_by(8).zip(bytes[body].chunks_exact_mut(8)) {
+            // SAFETY: as above, and the word is aligned.
+            let word = unsafe { ((address + at) as *const u64).read_volatile() };
+            to.copy_from_slice(&word.to_ne_bytes());
         }
         bytes
     }
@@ -136,10 +150,19 @@ impl Map {
     /// Copies bytes in. Ends the process if they cannot be written.
     pub(crate) fn write(&self, at: usize, bytes: &[u8]) {
         assert!(at + bytes.len() <= self.len);
-        for (at, byte) in (self.address + at..).zip(bytes) {
+        let address = self.address + at;
+        let (head, body, tail) = words(address, bytes.len());
+        let put = |at: usize| {
             // SAFETY: the byte is of this map, to which no reference exists.
-            unsafe { (at as *mut u8).write_volatile(*byte) };
+            unsafe { ((address + at) as *mut u8).write_volatile(bytes[at]) }
+        };
+        head.for_each(put);
+        for (at, from) in body.clone().step_by(8).zip(bytes[body].chunks_exact(8)) {
+            let word = u64::from_ne_bytes(from.try_into().expect("eight bytes"));
+            // SAFETY: as above, and the word is aligned.
+            unsafe { ((address + at) as *mut u64).write_volatile(word) };
         }
+        tail.for_each(put);
     }
 
     /// Loads 32 bits at once, as registers want it. Ends the process if they cannot be read.
@@ -325,6 +348,13 @@ impl Map {
             of: PhantomData,
         }
     }
+}
+
+/// Of `len` bytes at an address: those before the first aligned word, whole words, those after.
+fn words(address: usize, len: usize) -> (Range<usize>, Range<usize>, Range<usize>) {
+    let head = (address.next_multiple_of(8) - address).min(len);
+    let tail = head + (len - head) / 8 * 8;
+    (0..head, head..tail, tail..len)
 }
 
 impl Drop for Map {
@@ -704,24 +734,34 @@ impl Child {
         }
     }
 
+    /// How it ended, if it has.
+    pub(crate) fn end(&mut self) -> Option<End> {
+        if self.end.is_some() {
+            return self.end;
+        }
+        let mut status = 0;
+        // SAFETY: the process is a child that was not waited for; `status` is written, and nothing else.
+        let ended = unsafe { libc::waitpid(self.id, &mut status, libc::WNOHANG) };
+        if ended == self.id {
+            self.end = Some(if libc::WIFSIGNALED(status) {
+                End::Signal(libc::WTERMSIG(status))
+            } else {
+                End::Status(libc::WEXITSTATUS(status))
+            });
+        }
+        self.end
+    }
+
     /// Waits for its end; kills it when `limit` is over.
     pub(crate) fn wait(&mut self, limit: Duration) -> End {
         let mut deadline = Instant::now() + limit;
         let mut killed = false;
         let mut pause = Duration::from_micros(50);
         loop {
-            if let Some(end) = self.end {
+            if let Some(end) = self.end() {
                 return end;
             }
-            let mut status = 0;
-            // SAFETY: `status` is written, and nothing else.
-            if unsafe { libc::waitpid(self.id, &mut status, libc::WNOHANG) } == self.id {
-                self.end = Some(if libc::WIFSIGNALED(status) {
-                    End::Signal(libc::WTERMSIG(status))
-                } else {
-                    End::Status(libc::WEXITSTATUS(status))
-                });
-            } else if Instant::now() < deadline {
+            if Instant::now() < deadline {
                 std::thread::sleep(pause);
                 pause = (pause * 2).min(Duration::from_millis(5));
             } else if killed {
