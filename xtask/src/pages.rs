@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The documentation's pages: what they show is run, included from files that something runs, or refused.
+
+use anyhow::{bail, Result};
+use chrmem_pages::{blocks, compare, Block, Place};
+use duct::cmd;
+use fs_err as fs;
+
+use crate::workspace;
+
+/// A page.
+pub(crate) struct Page {
+    /// Its path in the checkout.
+    pub(crate) name: String,
+    text: String,
+    blocks: Vec<Block>,
+}
+
+/// All pages.
+pub(crate) fn all() -> Result<Vec<Page>> {
+    let is_page = |file: &String| {
+        file.ends_with(".md")
+            && (file.starts_with("docs/") || ["README.md", "CONTRIBUTING.md"].contains(&&file[..]))
+    };
+    let mut pages = Vec::new();
+    for name in workspace::files()?.into_iter().filter(is_page) {
+        let path = workspace::dir().join(&name);
+        // git knows also what was just removed.
+        if path.exists() {
+            let text = fs::read_to_string(path)?;
+            let blocks = blocks(&text);
+            pages.push(Page { name, text, blocks });
+        }
+    }
+    Ok(pages)
+}
+
+/// Checks that every block of every page is tested.
+pub(crate) fn check() -> Result<()> {
+    let mut faults = Vec::new();
+    for page in all()? {
+        page.check(&mut faults);
+    }
+    if !faults.is_empty() {
+        bail!("{}", faults.join("\n"));
+    }
+    Ok(())
+}
+
+impl Page {
+    /// Whether a user types something of it in a checkout.
+    pub(crate) fn is_typed_on_the_host(&self) -> bool {
+        self.host_blocks().next().is_some()
+    }
+
+    fn host_blocks(&self) -> impl Iterator<Item = &Block> {
+        self.blocks
+            .iter()
+            .filter(|block| block.place() == Some(Place::Host) && block.tested_by.is_none())
+    }
+
+    /// Types it.
+    pub(crate) fn run(&self) -> Result<()> {
+        for block in self.host_blocks() {
+            for step in block.steps() {
+                let output = cmd("sh", ["-c", &step.command])
+                    .dir(workspace::dir())
+                    .stdin_null()
+                    .stdout_capture()
+                    .unchecked()
+                    .run()?;
+                let printed = String::from_utf8_lossy(&output.stdout);
+                if let Err(complaint) = compare(&step.output, &printed, &block.varies) {
+                    let (name, line) = (&self.name, step.line);
+                    bail!(
+                        "{name}:{line}: {} ({})\n{complaint}",
+                        step.command,
+                        output.status
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what is wrong with its blocks.
+    fn check(&self, faults: &mut Vec<String>) {
+        let mut fault =
+            |line: usize, what: &str| faults.push(format!("{}:{line}: {what}", self.name));
+        for (number, line) in self.text.lines().enumerate() {
+            if line.contains("```") && !line.trim_start().starts_with("```") {
+                fault(number + 1, "a block has to start in a line of its own");
+            }
+        }
+        for block in &self.blocks {
+            if let Some(tester) = &block.tested_by {
+                match fs::read_to_string(workspace::dir().join(tester)) {
+                    Err(error) => fault(block.line, &error.to_string()),
+                    Ok(text) => {
+                        for line in lines_to_have(block) {
+                            if !text.contains(line.trim()) {
+                                fault(block.line, &format!("{tester} does not have: {line}"));
+                            }
+                        }
+                    }
+                }
+                continue;
+            }
+            match block.language.as_str() {
+                "text" => {}
+                "console" if block.place().is_some() => {}
+                "console" => fault(block.line, "a transcript starts with `# ` or `$ `"),
+                _ => {
+                    let is_include = |line: &String| line.trim().starts_with("{{#");
+                    if block.lines.is_empty() || !block.lines.iter().all(is_include) {
+                        fault(
+                            block.line,
+                            "what is no transcript is included from a file, or says which file has it: \
+                             `tested-by=FILE`",
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What the file that tests a block must have.
+fn lines_to_have(block: &Block) -> Vec<String> {
+    if block.place().is_some() {
+        block.steps().into_iter().map(|step| step.command).collect()
+    } else {
+        block.lines.clone()
+    }
+}
