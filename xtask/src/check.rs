@@ -10,7 +10,7 @@ use duct::{cmd, Expression};
 use fs_err as fs;
 
 use crate::setup::{self, Lab};
-use crate::{driver, licences, panics, workspace};
+use crate::{driver, licences, pages, panics, workspace};
 
 /// A check: its name and what it does.
 type Check = (&'static str, fn(&Lab) -> Result<()>);
@@ -31,14 +31,16 @@ const CHECKS: &[Check] = &[
         ])
     }),
     ("documentation", |_| documentation()),
+    ("pages, of which all is tested", |_| pages::check()),
+    ("the library's memory accesses, by Miri", |_| miri()),
     ("driver without warnings, without panics", driver_build),
 ];
 
-/// Runs every check.
-pub(crate) fn run() -> Result<ExitCode> {
+/// Runs every check whose name has `filter` in it.
+pub(crate) fn run(filter: &str) -> Result<ExitCode> {
     let lab = setup::lab()?;
     let mut code = ExitCode::SUCCESS;
-    for (name, check) in CHECKS {
+    for (name, check) in CHECKS.iter().filter(|(name, _)| name.contains(filter)) {
         let start = Instant::now();
         let result = check(&lab);
         let seconds = start.elapsed().as_secs_f64();
@@ -90,6 +92,42 @@ fn documentation() -> Result<()> {
         ["doc", "--quiet", "--workspace", "--no-deps"],
     );
     quiet(doc.env("RUSTDOCFLAGS", "-D warnings"))
+}
+
+/// What Miri runs, and for how long.
+const MIRI_TESTS: &[&str] = &["--test", "memory", "--test", "ring"];
+
+/// Runs the tests of the library's unsafe code in Miri, where it can be had: it is a part of nightly compilers.
+fn miri() -> Result<()> {
+    let rustup = |args: &[&str]| cmd("rustup", args).stderr_to_stdout().stdout_capture();
+    if which::which("rustup").is_err() {
+        println!("        skipped: there is no rustup, which has Miri");
+        return Ok(());
+    }
+    let parts = [
+        "component",
+        "add",
+        "--toolchain",
+        "nightly",
+        "miri",
+        "rust-src",
+    ];
+    let output = rustup(&parts).unchecked().run()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stdout);
+        let last = said.lines().last().unwrap_or_default();
+        println!("        skipped: `rustup {}` says: {last}", parts.join(" "));
+        return Ok(());
+    }
+    let args = [
+        "run", "nightly", "cargo", "miri", "test", "--quiet", "-p", "chrmem",
+    ];
+    let command = cmd("rustup", args.iter().chain(MIRI_TESTS));
+    // Its builds are others than those of the compiler that runs this.
+    let command = ["CARGO", "RUSTC", "RUSTUP_TOOLCHAIN"]
+        .into_iter()
+        .fold(command, |command, name| command.env_remove(name));
+    quiet(command.env("CARGO_TARGET_DIR", workspace::target()?.join("miri")))
 }
 
 /// Builds the driver from nothing, so that every warning shows: the compiler's and the linter's.

@@ -14,7 +14,7 @@ use crate::guest::{Guest, Outcome};
 use crate::progress::{tail, Step};
 use crate::setup::Lab;
 use crate::vm::Args;
-use crate::{driver, interrupt, machine};
+use crate::{driver, interrupt, machine, workspace};
 
 /// What QEMU says, in the run's directory.
 const QEMU_LOG: &str = "qemu.log";
@@ -55,6 +55,29 @@ impl<'a> Job<'a> {
     /// Adds a file to the guest's /lab.
     pub(crate) fn add(&mut self, name: &str, contents: &[u8]) -> Result<()> {
         Ok(fs::write(self.path("lab").join(name), contents)?)
+    }
+
+    /// Adds what the documentation's commands name: the examples, the C header, and the library's examples, compiled.
+    pub(crate) fn examples(&mut self, rust: &[PathBuf]) -> Result<()> {
+        let files = workspace::files()?
+            .into_iter()
+            .filter(|file| file.starts_with("examples/") || file.starts_with("uapi/include/"));
+        for file in files {
+            self.copy(&workspace::dir().join(&file), Path::new(&file))?;
+        }
+        for program in rust {
+            let name = program.file_name().context("a program without a name")?;
+            self.copy(program, &Path::new("examples/rust").join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Copies a file to a path in the guest's /lab.
+    fn copy(&self, from: &Path, to: &Path) -> Result<()> {
+        let to = self.path("lab").join(to);
+        fs::create_dir_all(to.parent().unwrap_or(&to))?;
+        fs::copy(from, to)?;
+        Ok(())
     }
 
     /// Says which command to run, instead of a shell for the user.

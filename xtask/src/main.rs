@@ -17,6 +17,7 @@ mod kernel;
 mod kvm;
 mod licences;
 mod machine;
+mod pages;
 mod panics;
 mod programs;
 mod progress;
@@ -59,7 +60,10 @@ enum Command {
         filter: Vec<String>,
     },
     /// Formatting, lints, docs, licences, the driver's warnings: what CI runs before the tests.
-    Check,
+    Check {
+        /// A part of the names of the checks to run; all if not given.
+        filter: Option<String>,
+    },
     /// Put what the tests told of themselves when they last ran into docs/reliability.md.
     Report,
     /// Boot the VM, load the driver, run a command as root in it and pass on its output and exit status.
@@ -83,7 +87,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo => demo::run(),
         Command::Test { filter } => test::run(&filter),
-        Command::Check => check::run(),
+        Command::Check { filter } => check::run(filter.as_deref().unwrap_or_default()),
         Command::Report => report::write(),
         Command::Vm(args) => vm::command(&args),
         Command::Clean => cache::clean(),

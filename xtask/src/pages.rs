@@ -112,6 +112,11 @@ impl Page {
                 "console" if block.place().is_some() => {}
                 "console" => fault(block.line, "a transcript starts with `# ` or `$ `"),
                 _ => {
+                    for line in &block.lines {
+                        if let Some(what) = self.lost_include(line) {
+                            fault(block.line, &what);
+                        }
+                    }
                     let is_include = |line: &String| line.trim().starts_with("{{#");
                     if block.lines.is_empty() || !block.lines.iter().all(is_include) {
                         fault(
@@ -123,6 +128,26 @@ impl Page {
                 }
             }
         }
+    }
+}
+
+impl Page {
+    /// What is wrong with a line such as `{{#include ../driver/file.rs:mmap}}`, if anything: of what is not there,
+    /// mdBook includes nothing.
+    fn lost_include(&self, line: &str) -> Option<String> {
+        let what = line.trim().strip_prefix("{{#")?.strip_suffix("}}")?;
+        let target = what.split_once(' ')?.1.trim();
+        let (file, anchor) = target.split_once(':').unwrap_or((target, ""));
+        let page = workspace::dir().join(&self.name);
+        let text = match fs::read_to_string(page.parent()?.join(file)) {
+            Ok(text) => text,
+            Err(error) => return Some(error.to_string()),
+        };
+        let is_anchor = anchor.starts_with(|it: char| it.is_ascii_alphabetic());
+        let is_there = text
+            .lines()
+            .any(|line| line.trim_end().ends_with(&format!("ANCHOR: {anchor}")));
+        (is_anchor && !is_there).then(|| format!("{file} has no ANCHOR: {anchor}"))
     }
 }
 

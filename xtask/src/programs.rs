@@ -11,9 +11,27 @@ use cargo_metadata::Message;
 use crate::progress::Step;
 use crate::workspace;
 
-/// Builds the programs of one package and gives the one called `name`; `stderr` says whether cargo may speak.
+/// The programs that run in the guest.
+pub(crate) struct Programs {
+    /// What is found by its name.
+    pub(crate) commands: Vec<PathBuf>,
+    /// The library's examples.
+    pub(crate) examples: Vec<PathBuf>,
+}
+
+/// Builds the program `name` of a package; `stderr` says whether cargo may speak.
 fn build(package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
     let step = Step::new(format!("compiling {name}"), None);
+    let built = executables(package, &[], stderr)?;
+    step.done();
+    let found = built
+        .into_iter()
+        .find(|path| path.file_name().is_some_and(|file| file == name));
+    found.with_context(|| format!("{package} has no program `{name}`"))
+}
+
+/// Builds a package, or what `which` says of it: the programs that came out.
+fn executables(package: &str, which: &[&str], stderr: bool) -> Result<Vec<PathBuf>> {
     let args = [
         "build",
         "--quiet",
@@ -21,6 +39,7 @@ fn build(package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
         package,
         "--message-format=json-render-diagnostics",
     ];
+    let args = args.iter().chain(which);
     let cargo = duct::cmd(workspace::cargo(), args)
         .dir(workspace::dir())
         .stdin_null()
@@ -37,11 +56,7 @@ fn build(package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
         .context("cargo closed its output and goes on")?
         .status;
     ensure!(status.success(), "{package} does not build");
-    step.done();
-    let found = built
-        .into_iter()
-        .find(|path| path.file_name().is_some_and(|file| file == name));
-    found.with_context(|| format!("{package} has no program `{name}`"))
+    Ok(built)
 }
 
 /// The command line, `chrmem`.
@@ -54,12 +69,23 @@ pub(crate) fn tests() -> Result<PathBuf> {
     build("chrmem-tests-vm", "chrmem-vm-tests", true)
 }
 
-/// The command line, and the VM tests if they build: a run that is not about them does without.
-pub(crate) fn all() -> Result<Vec<PathBuf>> {
-    let mut programs = vec![chrmem()?];
+/// The library's examples.
+pub(crate) fn examples() -> Result<Vec<PathBuf>> {
+    let step = Step::new("compiling the examples", None);
+    let built = executables("chrmem", &["--examples"], true)?;
+    step.done();
+    Ok(built)
+}
+
+/// The command line and the examples, and the VM tests if they build: a run that is not about them does without.
+pub(crate) fn all() -> Result<Programs> {
+    let mut commands = vec![chrmem()?];
     match build("chrmem-tests-vm", "chrmem-vm-tests", false) {
-        Ok(tests) => programs.push(tests),
+        Ok(tests) => commands.push(tests),
         Err(error) => eprintln!("lab: going on without the VM tests: {error:#}"),
     }
-    Ok(programs)
+    Ok(Programs {
+        commands,
+        examples: examples()?,
+    })
 }

@@ -3,7 +3,6 @@
 //! `cargo xtask test`: the host tests, then the VM tests, then one line that adds both up.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
@@ -11,9 +10,10 @@ use anyhow::{ensure, Context, Result};
 use duct::cmd;
 
 use crate::job::Job;
+use crate::programs::{self, Programs};
 use crate::setup::Lab;
 use crate::vm::{self, Args};
-use crate::{programs, report, workspace};
+use crate::{pages, report, workspace};
 
 /// How many seconds the VM tests may take.
 const LIMIT: u64 = 1200;
@@ -74,8 +74,11 @@ impl Count {
 /// Runs all tests, or those that `filter` selects.
 pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
     // All that needs compiling is compiled while the lab is made.
-    let (lab, (chrmem, tests)) = vm::lab_and(|| {
-        let built = (programs::chrmem()?, programs::tests()?);
+    let (lab, programs) = vm::lab_and(|| {
+        let built = Programs {
+            commands: vec![programs::tests()?, programs::chrmem()?],
+            examples: programs::examples()?,
+        };
         // What fails here fails again below, where it is counted.
         cmd(workspace::cargo(), ["test", "--quiet", "--no-run"])
             .dir(workspace::dir())
@@ -85,14 +88,17 @@ pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
         Ok(built)
     })?;
     let host = host_tests(filter)?;
-    let vm = vm_tests(&lab, &[chrmem, tests.clone()], &tests, filter).unwrap_or_else(|error| {
+    let broken = |error: anyhow::Error| {
         eprintln!("error: {error:#}");
         Count {
             failed: 1,
             ..Count::default()
         }
-    });
-    let (passed, failed) = (host.passed + vm.passed, host.failed + vm.failed);
+    };
+    let vm = vm_tests(&lab, &programs, filter).unwrap_or_else(broken);
+    let pages = page_tests(filter).unwrap_or_else(broken);
+    let passed = host.passed + vm.passed + pages.passed;
+    let failed = host.failed + vm.failed + pages.failed;
     if passed + failed == 0 {
         eprintln!("error: no test is called so");
     }
@@ -133,12 +139,8 @@ fn host_tests(filter: &[String]) -> Result<Count> {
 }
 
 /// Runs the VM tests, with the driver loaded.
-fn vm_tests(
-    lab: &Lab,
-    all: &[std::path::PathBuf],
-    tests: &Path,
-    filter: &[String],
-) -> Result<Count> {
+fn vm_tests(lab: &Lab, programs: &Programs, filter: &[String]) -> Result<Count> {
+    let tests = programs.commands.first().context("there are no VM tests")?;
     let list = cmd(
         tests,
         ["--list"]
@@ -155,7 +157,8 @@ fn vm_tests(
         timeout: LIMIT,
         ..Args::default()
     };
-    let mut job = Job::new(&args, lab, all)?;
+    let mut job = Job::new(&args, lab, &programs.commands)?;
+    job.examples(&programs.examples)?;
     let command = ["chrmem-vm-tests", "--test-threads=1"];
     job.command(command.into_iter().chain(filter.iter().map(String::as_str)))?;
     let output = Tee::default();
@@ -172,6 +175,31 @@ fn vm_tests(
         eprintln!("error: {error:#}");
         count.failed += 1;
     }
+    Ok(count)
+}
+
+/// Runs what the documentation shows as typed in a checkout, a page after the other.
+fn page_tests(filter: &[String]) -> Result<Count> {
+    let mut count = Count::default();
+    for page in pages::all()? {
+        let name = format!("guide::{} in a checkout", page.name);
+        let is_meant = filter.is_empty() || filter.iter().any(|part| name.contains(part));
+        if !is_meant || !page.is_typed_on_the_host() {
+            continue;
+        }
+        println!("test {name} ...");
+        match page.run() {
+            Ok(()) => count.passed += 1,
+            Err(error) => {
+                println!("{error:#}");
+                count.failed += 1;
+            }
+        }
+    }
+    println!(
+        "test result of the pages: {} passed; {} failed",
+        count.passed, count.failed
+    );
     Ok(count)
 }
 

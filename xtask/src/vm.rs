@@ -86,7 +86,8 @@ pub(crate) fn command(args: &Args) -> Result<ExitCode> {
         "--icount needs --accel tcg: KVM does not count instructions"
     );
     let (lab, programs) = lab_and(programs::all)?;
-    let mut job = Job::new(args, &lab, &programs)?;
+    let mut job = Job::new(args, &lab, &programs.commands)?;
+    job.examples(&programs.examples)?;
     if !args.command.is_empty() {
         job.command(args.command.iter().map(String::as_str))?;
     }

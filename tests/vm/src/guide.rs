@@ -1,56 +1,112 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! The guide's examples on the lab's hardware do what docs/hardware.md says.
+//! What the documentation shows as typed by root in the guest does what it shows: one test a page.
+//!
+//! See [`chrmem_pages`] for how a page says it.
 
+use crate::{driver, folder};
+use chrmem_pages::{blocks, compare, Block, Place};
+use rustix::process::{kill_process_group, Pid, Signal};
 use std::fs;
-use std::process::Command;
+use std::io::{BufRead, BufReader, PipeReader, Write};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, ChildStdin, Command, Stdio};
 
-crate::tests! {
-    the_second_lesson_s_buffers
-    a_device_moves_bytes
-    the_host_shares_a_bar
+/// Each page's path in the checkout, and its text.
+const PAGES: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+
+/// Where the shell finds the command that is typed.
+const TYPED: &str = "/tmp/chrmem-typed";
+
+/// What ends a command's output, which nothing else prints.
+const MARK: &str = "\u{1e}chrmem";
+
+/// The pages with something to run here: each one's name and what runs it.
+pub(crate) fn tests() -> impl Iterator<Item = (&'static str, impl FnOnce() + Send + 'static)> {
+    PAGES.iter().filter_map(|(name, text)| {
+        let blocks: Vec<_> = blocks(text)
+            .into_iter()
+            .filter(|block| block.place() == Some(Place::Guest) && block.tested_by.is_none())
+            .collect();
+        (!blocks.is_empty()).then_some((*name, move || run(name, &blocks)))
+    })
 }
 
-/// What an example printed; it must succeed.
-fn printed(interpreter: &str, name: &str, program: &str) -> String {
-    let path = format!("/tmp/{name}");
-    fs::write(&path, program).expect(&path);
-    let output = Command::new(interpreter)
-        .arg(&path)
-        .output()
-        .expect(interpreter);
-    fs::remove_file(&path).expect(&path);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{name}: {complaint}");
-    String::from_utf8(output.stdout).expect("text")
+/// Runs a page's blocks in one shell, with the driver as it is after loading.
+fn run(page: &str, blocks: &[Block]) {
+    driver::unload_soon().expect("unload");
+    driver::load("").expect("load");
+    let mut shell = Shell::start();
+    let mut complaints = String::new();
+    for block in blocks {
+        for step in block.steps() {
+            let (printed, status) = shell.run(&step.command);
+            if let Err(complaint) = compare(&step.output, &printed, &block.varies) {
+                complaints += &format!(
+                    "{page}:{}: {} (exit status {status})\n{complaint}",
+                    step.line, step.command
+                );
+            }
+        }
+    }
+    drop(shell);
+    assert!(complaints.is_empty(), "\n{complaints}");
+    // What a page leaves there is no matter.
+    folder::remove_all();
+    driver::restore();
 }
 
-/// Checks that the guide shows these lines of an example's output, one after the other.
-fn in_the_guide(lines: &str) {
-    let guide = include_str!("../../../docs/hardware.md");
-    assert!(guide.contains(lines), "not in docs/hardware.md: {lines}");
+/// A shell with what runs in it.
+struct Shell {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<PipeReader>,
 }
 
-fn the_second_lesson_s_buffers() {
-    let program = include_str!("../../../examples/hardware/lesson.sh");
-    let text = printed("sh", "lesson.sh", program);
-    let said = "0 buf0 \n65536 buf1 \n16777216 start\n4096 No such device or address\n";
-    assert!(text.ends_with(said), "{text}");
-    in_the_guide(said);
+impl Shell {
+    fn start() -> Self {
+        let (output, into) = std::io::pipe().expect("a pipe");
+        let mut child = Command::new("bash")
+            .current_dir("/lab")
+            .env("COLUMNS", "100")
+            .process_group(0)
+            .stdin(Stdio::piped())
+            .stdout(into.try_clone().expect("a descriptor"))
+            .stderr(into)
+            .spawn()
+            .expect("bash runs");
+        let input = child.stdin.take().expect("a pipe");
+        Self {
+            child,
+            input,
+            output: BufReader::new(output),
+        }
+    }
+
+    /// Types a command: what it printed, and its exit status.
+    fn run(&mut self, command: &str) -> (String, String) {
+        fs::write(TYPED, command).expect(TYPED);
+        writeln!(self.input, ". {TYPED} < /dev/null; echo '{MARK}' $?").expect("a shell");
+        let mut printed = String::new();
+        loop {
+            let mut line = String::new();
+            let length = self.output.read_line(&mut line).expect("text");
+            assert!(length > 0, "the shell ended after {command}: {printed}");
+            if let Some((rest, status)) = line.split_once(MARK) {
+                printed += rest;
+                return (printed, status.trim().to_owned());
+            }
+            printed += &line;
+        }
+    }
 }
 
-fn a_device_moves_bytes() {
-    let program = include_str!("../../../examples/hardware/edu.py");
-    let text = printed("python3", "edu.py", program);
-    let said = "edu 0x010000ed\nstored by a program, moved by the device\n";
-    assert!(text.ends_with(said), "{text}");
-    in_the_guide(said);
-}
-
-fn the_host_shares_a_bar() {
-    let program = include_str!("../../../examples/hardware/ivshmem.py");
-    let text = printed("python3", "ivshmem.py", program);
-    let said = "written by the host\nstored by the guest\n";
-    assert!(text.ends_with(said), "{text}");
-    in_the_guide(said);
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let group = Pid::from_child(&self.child);
+        // All of it may have ended already.
+        let _ = kill_process_group(group, Signal::KILL);
+        let _ = self.child.wait();
+        let _ = fs::remove_file(TYPED);
+    }
 }

@@ -100,7 +100,6 @@ fn main() -> ExitCode {
         ("ring", ring::TESTS),
         ("clients", clients::TESTS),
         ("examples", examples::TESTS),
-        ("guide", guide::TESTS),
         ("wild", wild::TESTS),
         ("sequence", sequence::TESTS),
         ("model", model::TESTS),
@@ -119,13 +118,15 @@ fn main() -> ExitCode {
             .iter()
             .map(move |(name, test)| Trial::test(format!("{file}::{name}"), || run(*test)))
     });
-    let conclusion = libtest_mimic::run(&arguments, trials.collect());
+    let pages =
+        guide::tests().map(|(page, test)| Trial::test(format!("guide::{page}"), || run(test)));
+    let conclusion = libtest_mimic::run(&arguments, trials.chain(pages).collect());
     report::print();
     conclusion.exit_code()
 }
 
 /// Runs a test in a process of its own.
-fn run(test: fn()) -> Result<(), Failed> {
+fn run(test: impl FnOnce()) -> Result<(), Failed> {
     let mut child = Child::start(|| {
         // What the test starts is in its group, and ends with it.
         setpgid(None, None).expect("a group of its own");
