@@ -35,8 +35,9 @@ fn lacking(machine: &Machine) -> Option<(String, String)> {
                 tree.display()
             ),
             format!(
-                "Ubuntu: sudo apt install linux-lib-rust-{release}; Debian leaves it out: prepare \
-                 the kernel's source with the same configuration, as `cargo xtask` does"
+                "Ubuntu: sudo apt install linux-lib-rust-{release}; Debian leaves it out: install \
+                 the package chrmem-modules-{release}, or have `cargo xtask kernel prepare` make it \
+                 in a checkout of chrmem"
             ),
         ));
     }

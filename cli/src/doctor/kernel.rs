@@ -4,8 +4,15 @@
 
 use super::{Finding, Machine};
 
-/// The version of the kernel that the driver is written for.
-const VERSION: &str = "7.2";
+/// The series of kernels that the driver is for: the driver's own list, one a line.
+const KERNELS: &str = include_str!("kernels");
+
+/// See [`KERNELS`].
+fn series() -> impl Iterator<Item = &'static str> {
+    KERNELS
+        .lines()
+        .filter(|line| !line.starts_with('#') && !line.is_empty())
+}
 
 /// Whether the driver has been tried on the processor.
 pub(super) fn processor(machine: &Machine) -> Finding {
@@ -27,20 +34,23 @@ pub(super) fn processor(machine: &Machine) -> Finding {
 pub(super) fn version(machine: &Machine) -> Finding {
     const ABOUT: &str = "kernel";
     let release = &machine.release;
-    let mine = release
-        .strip_prefix(VERSION)
-        .is_some_and(|rest| !rest.starts_with(|it: char| it.is_ascii_digit()));
+    let mine = series().any(|series| {
+        release
+            .strip_prefix(series)
+            .is_some_and(|rest| !rest.starts_with(|it: char| it.is_ascii_digit()))
+    });
     if mine {
         return Finding::ok(ABOUT, format!("Linux {release}"));
     }
-    let what = format!("Linux {release}: the driver is for {VERSION}");
+    let known = series().collect::<Vec<_>>().join(" and ");
+    let what = format!("Linux {release}: the driver is for {known}");
     if machine.is_loaded() {
         return Finding::note(ABOUT, what);
     }
     Finding::wrong(
         ABOUT,
         what,
-        format!("boot a kernel {VERSION}; Debian has one in trixie-backports"),
+        "boot one of these; Debian has them in trixie-backports",
     )
 }
 
@@ -75,6 +85,7 @@ mod tests {
         for (release, state) in [
             ("7.2.12+deb13-amd64", State::Ok),
             ("7.2-rc1", State::Ok),
+            ("7.3.4+deb13-amd64", State::Ok),
             ("7.20.1", State::Wrong),
             ("6.12.0-amd64", State::Wrong),
         ] {
@@ -83,7 +94,7 @@ mod tests {
             assert_eq!(version(&machine).state, state, "{release}");
         }
         let (mut machine, _files) = made_up(&[("sys/module/chrmem/version", "")]);
-        machine.release = "7.3.1".to_owned();
+        machine.release = "7.99.1".to_owned();
         assert_eq!(version(&machine).state, State::Note);
     }
 

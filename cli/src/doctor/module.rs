@@ -20,8 +20,11 @@ pub(super) fn module(machine: &Machine) -> Finding {
     Finding::wrong(
         ABOUT,
         "neither loaded nor installed for this kernel",
-        "build it with `make -C driver KDIR=…` against a prepared kernel tree, then \
-         `sudo insmod driver/chrmem.ko`",
+        format!(
+            "Debian: sudo apt install ./chrmem-modules-{0}_*.deb; elsewhere chrmem-dkms; or \
+             `cargo xtask install` in a checkout of chrmem",
+            machine.release
+        ),
     )
 }
 
@@ -103,7 +106,7 @@ mod tests {
         let (machine, _files) = made_up(&[]);
         assert!(module(&machine)
             .cure
-            .is_some_and(|it| it.contains("insmod")));
+            .is_some_and(|it| it.contains("chrmem-modules-7.2.12-amd64")));
     }
 
     #[test]
