@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
 # Runs in mount and pid namespaces of its own, so that nothing stays mounted whatever happens.
-# enter.sh ROOT ro|rw [ro|rw SOURCE TARGET]... -- COMMAND...
+# enter.sh ROOT ro|rw|scratch [ro|rw SOURCE TARGET]... -- COMMAND...
 set -eu
 root=$1 mode=$2
 shift 2
@@ -9,12 +9,18 @@ mount --bind "$root" "$root"
 if [ "$mode" = ro ]; then
     mount -o remount,bind,ro "$root"
 fi
+mount -t tmpfs tmpfs "$root/tmp"
+# What is changed goes with the namespace.
+if [ "$mode" = scratch ]; then
+    mkdir "$root/tmp/upper" "$root/tmp/work"
+    mount -t overlay -o "lowerdir=$root,upperdir=$root/tmp/upper,workdir=$root/tmp/work" overlay "$root"
+    mount -t tmpfs tmpfs "$root/tmp"
+fi
 mount -t proc proc "$root/proc"
 mount --rbind /dev "$root/dev"
-mount -t tmpfs tmpfs "$root/tmp"
 mount -t tmpfs tmpfs "$root/run"
 # The host's name servers, for apt.
-if [ "$mode" = rw ] && [ -e /etc/resolv.conf ]; then
+if [ "$mode" != ro ] && [ -e /etc/resolv.conf ]; then
     touch "$root/etc/resolv.conf"
     mount --bind /etc/resolv.conf "$root/etc/resolv.conf"
 fi

@@ -56,7 +56,7 @@ pub(crate) fn ready() -> Result<()> {
 }
 
 /// Installs packages, as root or through sudo.
-fn install(packages: &[&str]) -> Result<()> {
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
     let by_hand = format!("apt-get install {}", packages.join(" "));
     if which::which("apt-get").is_err() {
         bail!(

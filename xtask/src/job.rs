@@ -12,6 +12,7 @@ use rustix::termios::tcgetwinsize;
 
 use crate::guest::{Guest, Outcome};
 use crate::progress::{tail, Step};
+use crate::root::Root;
 use crate::setup::Lab;
 use crate::vm::Args;
 use crate::{driver, interrupt, machine, workspace};
@@ -23,6 +24,8 @@ const QEMU_LOG: &str = "qemu.log";
 pub(crate) struct Job<'a> {
     args: &'a Args,
     lab: &'a Lab,
+    /// What the guest's programs are, if not the lab's.
+    root: Option<&'a Root>,
     /// The directory whose contents the guest has in /lab, inside the run's own.
     dir: tempfile::TempDir,
     interactive: bool,
@@ -39,6 +42,7 @@ impl<'a> Job<'a> {
         let mut job = Self {
             args,
             lab,
+            root: None,
             dir,
             interactive: true,
         };
@@ -78,6 +82,11 @@ impl<'a> Job<'a> {
         fs::create_dir_all(to.parent().unwrap_or(&to))?;
         fs::copy(from, to)?;
         Ok(())
+    }
+
+    /// Gives the guest another tree than the lab's.
+    pub(crate) fn root(&mut self, root: &'a Root) {
+        self.root = Some(root);
     }
 
     /// Says which command to run, instead of a shell for the user.
@@ -159,7 +168,8 @@ impl<'a> Job<'a> {
     /// Starts the guest.
     fn start(&self) -> Result<Guest> {
         let step = Step::new(format!("booting Linux {}", self.lab.kernel.version), None);
-        let qemu = machine::qemu(self.lab, self.args, self.dir.path(), self.interactive)?;
+        let root = self.root.unwrap_or(&self.lab.root);
+        let qemu = machine::qemu(self.lab, root, self.args, self.dir.path(), self.interactive)?;
         let qemu = match self.interactive {
             true => qemu,
             false => qemu

@@ -9,7 +9,7 @@ use duct::Expression;
 use fs_err as fs;
 
 use crate::kvm;
-use crate::root::Bind;
+use crate::root::{Bind, Root};
 use crate::setup::Lab;
 use crate::vm::{Accel, Args};
 
@@ -40,8 +40,14 @@ pub(crate) fn make_hardware(run: &Path) -> Result<()> {
     Ok(fs::File::create(dir.join(name))?.set_len(size)?)
 }
 
-/// The command that runs the machine; `run` is the run's directory, with the sockets in it.
-pub(crate) fn qemu(lab: &Lab, args: &Args, run: &Path, interactive: bool) -> Result<Expression> {
+/// The command that runs the machine, with `guest` as its root; `run` is the run's directory, with the sockets in it.
+pub(crate) fn qemu(
+    lab: &Lab,
+    guest: &Root,
+    args: &Args,
+    run: &Path,
+    interactive: bool,
+) -> Result<Expression> {
     let accel = match args.accel {
         _ if args.icount => Accel::Tcg,
         Some(accel) => accel,
@@ -136,7 +142,7 @@ pub(crate) fn qemu(lab: &Lab, args: &Args, run: &Path, interactive: bool) -> Res
         &format!("local,path={RUN}/{HARDWARE},mount_tag=hw,security_model=none"),
     ]);
     let mut binds = vec![
-        Bind::read_only(lab.root.dir(), ROOT),
+        Bind::read_only(guest.dir(), ROOT),
         Bind::read_only(&lab.initramfs, "/run/chrmem/initramfs"),
         Bind::writable(run, RUN),
     ];

@@ -7,25 +7,32 @@
 
 mod cache;
 mod check;
+mod debian;
 mod demo;
+mod dist;
 mod driver;
 mod guest;
 mod host;
+mod install;
 mod interrupt;
 mod job;
 mod kernel;
+mod kernels;
 mod kvm;
 mod licences;
 mod machine;
 mod pages;
 mod panics;
+mod prepare;
 mod programs;
 mod progress;
 mod recipe;
 mod report;
 mod root;
 mod setup;
+mod stage;
 mod test;
+mod tree;
 mod trouble;
 mod vm;
 mod workspace;
@@ -68,6 +75,15 @@ enum Command {
     Report,
     /// Boot the VM, load the driver, run a command as root in it and pass on its output and exit status.
     Vm(vm::Args),
+    /// What there is to do about a kernel of this machine.
+    #[command(subcommand)]
+    Kernel(prepare::Command),
+    /// Build all for a kernel of this machine, and install and load it.
+    Install(install::Args),
+    /// Remove all that `install` installed.
+    Uninstall,
+    /// Make the packages: for Debian, and crates.
+    Dist(dist::Args),
     /// Remove the lab's trees that no run is using.
     Clean,
 }
@@ -90,6 +106,18 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check { filter } => check::run(filter.as_deref().unwrap_or_default()),
         Command::Report => report::write(),
         Command::Vm(args) => vm::command(&args),
+        Command::Kernel(command) => prepare::run(&command),
+        Command::Install(args) => install::install(&args),
+        Command::Uninstall => install::uninstall(),
+        Command::Dist(args) => dist::run(&args),
         Command::Clean => cache::clean(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_command_line_is_sound() {
+        <super::Cli as clap::CommandFactory>::command().debug_assert();
     }
 }

@@ -13,10 +13,8 @@ pub(crate) const SERIES: &str = "7.2";
 /// The C compiler that Debian builds its kernel with; the headers package depends on it.
 pub(crate) const CC: &str = "x86_64-linux-gnu-gcc-14";
 
-/// The packages and why each is there. What these depend on comes along; what they recommend does not.
-pub(crate) const PACKAGES: &[&[&str]] = &[
-    // Certificates, for mirrors behind https.
-    &["ca-certificates"],
+/// What builds a kernel's modules.
+pub(crate) const BUILD: &[&[&str]] = &[
     // The kernel's Rust: the release's own rustc is the one that Debian builds its kernel with.
     &[
         "rustc",
@@ -42,6 +40,15 @@ pub(crate) const PACKAGES: &[&[&str]] = &[
         "xz-utils",
         "zstd",
     ],
+];
+
+/// The packages and why each is there. What these depend on comes along; what they recommend does not.
+pub(crate) const PACKAGES: &[&[&str]] = &[
+    // Certificates, for mirrors behind https.
+    &["ca-certificates"],
+    // The kernel's Rust and C.
+    BUILD[0],
+    BUILD[1],
     // The guest's first steps: the initramfs, and mounts.
     &["busybox-static", "cpio", "mount", "iproute2"],
     // The machine.

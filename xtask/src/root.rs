@@ -97,6 +97,15 @@ impl Root {
         self.enter("ro", binds, argv)
     }
 
+    /// A command whose changes to the tree last as long as it does.
+    pub(crate) fn trying<T: AsRef<OsStr>>(
+        &self,
+        binds: &[Bind<'_>],
+        argv: impl IntoIterator<Item = T>,
+    ) -> Expression {
+        self.enter("scratch", binds, argv)
+    }
+
     /// A command that changes the tree.
     pub(crate) fn changing<T: AsRef<OsStr>>(
         &self,

@@ -13,9 +13,10 @@ use anyhow::{ensure, Context, Result};
 use fs_err as fs;
 
 use crate::cache::{self, Lock};
+use crate::debian::{self, apt_progress, Installation};
 use crate::kernel::{self, Kernel};
 use crate::progress::{logged, Step};
-use crate::root::{self, Root};
+use crate::root::Root;
 use crate::{host, recipe};
 
 /// The finished lab. Nobody changes it while this value lives.
@@ -167,40 +168,12 @@ impl Home {
 
     /// Debian, with what the lab needs of it.
     fn debian(&self) -> Result<()> {
-        let new = self.dir.join("new");
-        root::remove(&new)?;
-        root::remove(self.root.dir())?;
-        fs::create_dir_all(&self.dir)?;
-        let packages: Vec<_> = recipe::PACKAGES
-            .iter()
-            .flat_map(|group| group.iter().copied())
-            .collect();
-        let mut argv: Vec<String> = ["mmdebstrap", "--verbose", "--mode=root", "--variant=apt"]
-            .map(Into::into)
-            .into();
-        argv.push(format!("--include={}", packages.join(",")));
-        argv.push(r#"--aptopt=APT::Install-Recommends "false""#.into());
-        argv.push(r#"--aptopt=Acquire::Retries "3""#.into());
-        // The tree is looked at before each use, so dpkg need not wait for the disk.
-        argv.push("--dpkgopt=force-unsafe-io".into());
-        for docs in ["doc", "man", "locale"] {
-            argv.push(format!("--dpkgopt=path-exclude=/usr/share/{docs}/*"));
-        }
-        argv.push(recipe::SUITE.into());
-        argv.push(new.display().to_string());
-        // Without any, mmdebstrap knows where Debian is.
-        if let Some((mirror, security)) = host::mirrors() {
-            let suite = recipe::SUITE;
-            argv.push(format!("deb {mirror} {suite} main"));
-            argv.extend(security.map(|mirror| format!("deb {mirror} {suite}-security main")));
-        }
-        let step = Step::new("installing Debian for the lab", Some(0));
-        logged(&root::isolated(argv), &self.log("debian"), |line| {
-            apt_progress(&step, line)
-        })?;
-        fs::rename(new, self.root.dir())?;
-        step.done();
-        Ok(())
+        let installation = Installation {
+            purpose: "for the lab",
+            packages: recipe::PACKAGES.concat(),
+            without: &["doc", "man", "locale"],
+        };
+        debian::install(&installation, self.root.dir(), &self.log("debian"))
     }
 
     /// The kernel's packages.
@@ -296,26 +269,6 @@ impl Home {
             new.persist(&file)?;
         }
         Ok(file)
-    }
-}
-
-/// Reads how far apt is from what it prints: three lines a package.
-fn apt_progress(step: &Step, line: &str) {
-    let first = line.split_whitespace().next().unwrap_or_default();
-    if let Some(count) = line
-        .split(" newly installed")
-        .next()
-        .and_then(|text| text.rsplit(' ').next()?.parse::<u64>().ok())
-    {
-        if line.contains(" newly installed") {
-            step.expect_more(3 * count);
-        }
-    }
-    if first.starts_with("Get:")
-        || first == "Unpacking"
-        || (first == "Setting" && line.starts_with("Setting up"))
-    {
-        step.advance();
     }
 }
 

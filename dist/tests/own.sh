@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+#
+# In the VM: what `cargo xtask install` and `uninstall` do as root, and what a kernel says that takes signed modules only.
+set -eux
+. /share/clean.sh
+PARTS='/etc /home /usr/bin /usr/include/linux /usr/lib/modules /usr/lib/modprobe.d /usr/lib/modules-load.d /usr/lib/sysusers.d /usr/lib/udev
+    /usr/local /usr/share/doc /usr/share/man /var/lib/dkms'
+mkdir -p /var/lib/dkms
+release=$(uname -r)
+cp -r /share/stage /tmp/stage
+everything > /tmp/before
+/usr/lib/systemd/systemd-udevd --daemon
+
+sh /share/install.sh /tmp/stage "$release" load
+udevadm settle
+[ "$(stat -c '%G %a' /dev/chrmem0)" = 'chrmem 660' ]
+[ "$(modinfo -n chrmem)" = "/lib/modules/$release/updates/chrmem.ko" ]
+[ "$(command -v chrmem)" = /usr/local/bin/chrmem ]
+chrmem doctor
+# Twice is once.
+sh /share/install.sh /tmp/stage "$release" load
+# In use: refused, and nothing is removed.
+sleep 60 < /dev/chrmem0 &
+never sh /share/uninstall.sh
+kill $!
+wait $! || true
+chrmem demo
+sh /share/uninstall.sh
+never test -e /sys/module/chrmem
+never sh /share/uninstall.sh
+udevadm control --exit
+same_as /tmp/before
+
+# A kernel that wants signatures: Secure Boot has it do so, and this asks for it.
+echo 1 > /sys/module/module/parameters/sig_enforce
+never insmod /tmp/stage/usr/lib/modules/"$release"/updates/chrmem.ko 2> /tmp/unsigned
+cat /tmp/unsigned
+never insmod /share/dkms.ko 2> /tmp/unknown
+cat /tmp/unknown
+dmesg | tail -n 3
+grep -q 'Key was rejected by service' /tmp/unsigned
+grep -q 'Key was rejected by service\|Required key not available' /tmp/unknown

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `cargo xtask dist`: the packages. With `--test`, each is also installed, used and purged.
+
+pub(crate) mod build;
+mod crates;
+mod debs;
+mod trial;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use fs_err as fs;
+
+use crate::vm;
+use crate::{driver, workspace};
+
+/// What is to be done.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// What to make, if not all.
+    parts: Vec<Part>,
+    /// Check what was made: install, use and purge each package in a Debian tree and in the VM.
+    #[arg(long)]
+    test: bool,
+}
+
+/// A kind of packages.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Part {
+    /// The crates, as they would be published.
+    Crates,
+    /// The packages for Debian.
+    Debs,
+}
+
+/// Where the packages go.
+fn folder() -> Result<PathBuf> {
+    let dir = workspace::target()?.join("dist");
+    fs::create_dir_all(&dir)?;
+    Ok(dir)
+}
+
+/// Makes the packages.
+pub(crate) fn run(args: &Args) -> Result<ExitCode> {
+    let wanted = |part| args.parts.is_empty() || args.parts.contains(&part);
+    if wanted(Part::Crates) {
+        show(&crates::make()?);
+    }
+    if wanted(Part::Debs) {
+        let (lab, chrmem) = vm::lab_and(build::chrmem)?;
+        let module = driver::build(&lab)?;
+        let debs = debs::make(&lab, &chrmem, &module)?;
+        show(&debs.files);
+        if args.test {
+            trial::run(&lab, &chrmem, &debs)?;
+            println!("the packages passed their trials");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what was made.
+fn show(files: &[PathBuf]) {
+    for file in files {
+        println!("{}", file.display());
+    }
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Builds the command as it is given to others.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use duct::cmd;
+
+use crate::progress::{logged, Step};
+use crate::workspace;
+
+/// The command, built such that the same source gives the same bytes wherever the checkout is.
+pub(crate) fn chrmem() -> Result<PathBuf> {
+    let step = Step::new("compiling the command for others", None);
+    let target = workspace::target()?.join("release-build");
+    let home = std::env::var("CARGO_HOME")
+        .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
+        .context("neither CARGO_HOME nor HOME is set")?;
+    let flags = [
+        format!("--remap-path-prefix={}=/chrmem", workspace::dir().display()),
+        format!("--remap-path-prefix={home}=/cargo"),
+        "-Cstrip=symbols".to_owned(),
+    ];
+    let cargo = cmd!(
+        workspace::cargo(),
+        "build",
+        "--release",
+        "--locked",
+        "--package",
+        "chrmem-cli",
+        "--target-dir",
+        &target
+    )
+    .dir(workspace::dir())
+    .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    logged(&cargo, &target.with_extension("log"), |_| {})?;
+    step.done();
+    Ok(target.join("release/chrmem"))
+}
+
+/// The time that goes into all that is packed: that of the last commit, unless the environment sets one.
+pub(crate) fn time() -> Result<String> {
+    if let Ok(set) = std::env::var("SOURCE_DATE_EPOCH") {
+        return Ok(set);
+    }
+    cmd!("git", "log", "-1", "--format=%ct")
+        .dir(workspace::dir())
+        .read()
+        .context("the time of the last commit")
+}

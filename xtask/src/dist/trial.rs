@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Tries the packages: each alone in a clean Debian, DKMS in the lab's, and all together in the VM.
+
+use std::path::Path;
+
+use anyhow::{ensure, Context, Result};
+use duct::cmd;
+use fs_err as fs;
+
+use super::debs::Debs;
+use crate::job::Job;
+use crate::progress::{logged, Step};
+use crate::root::Bind;
+use crate::setup::Lab;
+use crate::tree::{Recipe, Tree};
+use crate::vm::Args;
+use crate::workspace;
+
+/// What a user's machine has, beside its kernel.
+const USER: &[&str] = &[
+    "ca-certificates",
+    "systemd",
+    "udev",
+    "kmod",
+    "passwd",
+    "procps",
+    "iproute2",
+    "gcc",
+    "libc6-dev",
+    "linux-libc-dev",
+    "python3",
+    "python3-numpy",
+];
+
+/// The trees see these.
+const DEBS: &str = "/run/chrmem/debs";
+const TESTS: &str = "/run/chrmem/tests";
+const OUTPUT: &str = "/run/chrmem/output";
+
+/// Tries all of it.
+pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
+    let tests = workspace::dir().join("dist/tests");
+    lint(debs)?;
+    let user = Tree::get(&Recipe {
+        purpose: "that packages are tried on",
+        packages: USER,
+        kernel: Some(&lab.kernel),
+    })?;
+    let folder = super::folder()?;
+    let share = tempfile::tempdir_in(&folder)?;
+    let binds = [
+        Bind::read_only(&folder, DEBS),
+        Bind::read_only(&tests, TESTS),
+        Bind::writable(share.path(), OUTPUT),
+    ];
+    for deb in &debs.files {
+        let (name, file) = name_and_file(deb)?;
+        let file = format!("{DEBS}/{file}");
+        // DKMS brings compilers along, which nobody needs twice: the lab has them.
+        if name == "chrmem-dkms" {
+            let release = &lab.kernel.release;
+            let output = format!("{OUTPUT}/dkms.ko");
+            let argv = ["sh", &format!("{TESTS}/dkms.sh"), release, &file, &output];
+            attempt(&name, &lab.root.trying(&binds, argv))?;
+        } else {
+            let argv = ["sh", &format!("{TESTS}/package.sh"), &name, &file];
+            attempt(&name, &user.root.trying(&binds, argv))?;
+        }
+        fs::copy(deb, share.path().join(deb.file_name().unwrap_or_default()))?;
+    }
+    own(lab, chrmem, share.path())?;
+    for script in [
+        "tests/clean.sh",
+        "tests/user.sh",
+        "tests/own.sh",
+        "install/install.sh",
+        "install/uninstall.sh",
+    ] {
+        let file = workspace::dir().join("dist").join(script);
+        let name = file.file_name().unwrap_or_default();
+        fs::copy(&file, share.path().join(name))?;
+    }
+    fs::copy(rust_user(&tests)?, share.path().join("rust-user"))?;
+    machine(lab, &user, share.path())
+}
+
+/// A package's name, and that of its file.
+fn name_and_file(deb: &Path) -> Result<(String, String)> {
+    let file = deb.file_name().and_then(|name| name.to_str());
+    let file = file.context("a file without a name")?;
+    let (name, _) = file.split_once('_').context("not a package's file")?;
+    Ok((name.to_owned(), file.to_owned()))
+}
+
+/// Runs a command whose output matters when it fails.
+fn attempt(what: &str, command: &duct::Expression) -> Result<()> {
+    let step = Step::new(format!("trying {what}"), None);
+    let log = super::folder()?.join(format!("{what}.log"));
+    logged(command, &log, |_| {}).with_context(|| format!("{what} failed its trial"))?;
+    step.done();
+    Ok(())
+}
+
+/// What Debian's own judge says.
+fn lint(debs: &Debs) -> Result<()> {
+    let folder = super::folder()?;
+    let binds = [Bind::read_only(&folder, DEBS)];
+    let mut argv: Vec<String> = [
+        "lintian",
+        "--allow-root",
+        "--fail-on",
+        "error,warning",
+        "--info",
+    ]
+    .map(Into::into)
+    .into();
+    for deb in &debs.files {
+        argv.push(format!("{DEBS}/{}", name_and_file(deb)?.1));
+    }
+    attempt("lintian", &debs.tools.root.command(&binds, argv))?;
+    let man = workspace::dir().join("dist/man");
+    let binds = [Bind::read_only(&man, TESTS)];
+    let page = format!("{TESTS}/chrmem.4");
+    let argv = ["mandoc", "-T", "lint", "-W", "warning", &page];
+    attempt("mandoc", &debs.tools.root.command(&binds, argv))
+}
+
+/// What `cargo xtask kernel prepare` and `install` make, on a machine with the kernel's packages.
+fn own(lab: &Lab, chrmem: &Path, output: &Path) -> Result<()> {
+    const CHECKOUT: &str = "/run/chrmem/checkout";
+    const XTASK: &str = "/run/chrmem/xtask";
+    const CHRMEM: &str = "/run/chrmem/chrmem";
+    let checkout = workspace::dir();
+    let xtask = std::env::current_exe()?;
+    let binds = [
+        Bind::read_only(&checkout, CHECKOUT),
+        Bind::read_only(&xtask, XTASK),
+        Bind::read_only(chrmem, CHRMEM),
+        Bind::writable(output, OUTPUT),
+    ];
+    let script = format!("{CHECKOUT}/dist/tests/own-build.sh");
+    let release = &lab.kernel.release;
+    let argv = ["sh", &script, XTASK, CHECKOUT, release, CHRMEM, OUTPUT];
+    attempt("kernel-prepare", &lab.root.trying(&binds, argv))
+}
+
+/// A program that uses the crates as they are in their archives.
+fn rust_user(tests: &Path) -> Result<std::path::PathBuf> {
+    let step = Step::new("compiling a user's program in Rust", None);
+    let target = workspace::target()?;
+    let project = target.join("rust-user");
+    fs::create_dir_all(project.join("src"))?;
+    fs::copy(tests.join("rust-user/main.rs"), project.join("src/main.rs"))?;
+    let packed = |name: &str| -> Result<String> {
+        let version = super::debs::version()?;
+        let dir = target.join(format!("package/{name}-{version}"));
+        ensure!(dir.exists(), "the crate {name} is not packed");
+        Ok(format!(
+            "{name} = {{ path = {:?} }}\n",
+            dir.display().to_string()
+        ))
+    };
+    let manifest = format!(
+        "[package]\nname = \"rust-user\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\n[workspace]\n\n\
+         [dependencies]\n{}\n[patch.crates-io]\n{}",
+        packed("chrmem")?,
+        packed("chrmem-uapi")?
+    );
+    fs::write(project.join("Cargo.toml"), manifest)?;
+    // The versions that the rest of the project has, so that nothing is looked up twice.
+    fs::copy(
+        workspace::dir().join("Cargo.lock"),
+        project.join("Cargo.lock"),
+    )?;
+    let cargo = cmd!(workspace::cargo(), "build", "--quiet")
+        .dir(&project)
+        .env("CARGO_TARGET_DIR", project.join("target"));
+    logged(&cargo, &super::folder()?.join("rust-user.log"), |_| {})?;
+    step.done();
+    Ok(project.join("target/debug/rust-user"))
+}
+
+/// All of it in the VM, as on a user's machine.
+fn machine(lab: &Lab, user: &Tree, share: &Path) -> Result<()> {
+    let args = Args {
+        share: Some(share.to_owned()),
+        no_load: true,
+        ..Args::default()
+    };
+    let mut job = Job::new(&args, lab, &[])?;
+    job.root(&user.root);
+    job.command(["sh", "-euc", "sh /share/user.sh; sh /share/own.sh"])?;
+    let step = Step::new("trying all packages in the VM", None);
+    let log = super::folder()?.join("user.log");
+    let outcome = job.run(fs::File::create(&log)?.into_parts().0)?;
+    outcome.verdict()?;
+    ensure!(
+        outcome.status == 0,
+        "the user's machine: status {}\n{}",
+        outcome.status,
+        crate::progress::tail(&log)
+    );
+    step.done();
+    Ok(())
+}
