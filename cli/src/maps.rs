@@ -3,6 +3,8 @@
 //! Who maps what of which device.
 
 pub(crate) mod canvas;
+#[cfg(test)]
+mod fixture;
 pub(crate) mod svg;
 pub(crate) mod text;
 

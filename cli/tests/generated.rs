@@ -40,6 +40,18 @@ fn completions_know_every_subcommand() {
 }
 
 #[test]
+fn every_subcommand_s_help_has_an_example_and_is_written_down() {
+    let written = include_str!("cmd/help.trycmd");
+    for name in subcommands().iter().filter(|name| *name != "help") {
+        let help = String::from_utf8(chrmem(&[name, "--help"]).stdout).expect("text");
+        let (_, examples) = help.split_once("\nExample").expect(name);
+        assert!(examples.contains("chrmem "), "{name}: {examples}");
+        let line = format!("$ chrmem {name} --help\n");
+        assert!(written.contains(&line), "{name} is not in help.trycmd");
+    }
+}
+
+#[test]
 fn bash_understands_its_completions() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("chrmem.bash");

@@ -8,16 +8,22 @@ use crate::size::Exact;
 use std::fmt::Write;
 
 /// Pixels of a process's name and number.
-const LABEL: usize = 150;
+const LABEL: usize = 184;
+
+/// Pixels of a column: as far as windows are apart.
+const COLUMN: usize = 3;
+
+/// Columns of all windows.
+const COLUMNS: usize = 216;
 
 /// Pixels of all windows.
-const WINDOWS: usize = 640;
+const WINDOWS: usize = COLUMN * COLUMNS;
 
 /// Pixels of addresses.
 const ADDRESSES: usize = 290;
 
-/// The narrowest that a window may be, in pixels.
-const NARROWEST: usize = 56;
+/// The narrowest that a window may be, in columns.
+const NARROWEST: usize = 19;
 
 /// Pixels of a line.
 const LINE: usize = 20;
@@ -53,25 +59,38 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
         body,
     );
     y += LINE;
-    let columns = arrange(device, WINDOWS, NARROWEST);
+    let columns = arrange(device, COLUMNS, NARROWEST);
     let top = y;
     for column in &columns {
         let window = &device.windows[column.window];
-        let x = LABEL + column.start;
+        let x = LABEL + COLUMN * column.start;
         // A character is about seven pixels wide.
-        let name: String = window.name.chars().take(column.width / 7).collect();
+        let room = COLUMN * column.width / 7;
+        let name: String = window.name.chars().take(room).collect();
         text(x, y, &name, "", body);
-        let size = Exact(window.size);
-        text(x, y + 14, &format!("{size}"), " fill=\"#666\"", body);
+        let (size, offset) = (Exact(window.size), window.offset);
+        let about = [format!("{size} at {offset:#x}"), format!("{size}")];
+        let fits = about.iter().find(|it| it.len() <= room);
+        text(x, y + 14, fits.unwrap_or(&about[1]), " fill=\"#666\"", body);
     }
-    y += 14 + 8;
-    let bars = y;
+    y += if columns.is_empty() { 0 } else { 14 + 8 };
+    let lines = device.mappings.len().max(1) * LINE;
+    for column in &columns {
+        let _ = writeln!(
+            body,
+            "<rect x=\"{}\" y=\"{y}\" width=\"{}\" height=\"{lines}\" rx=\"2\" fill=\"#f6f6f6\" stroke=\"#bbb\"/>",
+            LABEL + COLUMN * column.start,
+            COLUMN * column.width,
+        );
+    }
     let mut processes = Vec::new();
     for mapping in &device.mappings {
         let new = !processes.contains(&mapping.pid);
         if new {
             processes.push(mapping.pid);
-            let label = format!("{} {}", mapping.process, mapping.pid);
+            // As many characters as the kernel keeps of a name.
+            let name: String = mapping.process.chars().take(15).collect();
+            let label = format!("{name} {}", mapping.pid);
             text(8, y + 14, &label, "", body);
         }
         let colour = COLOURS[(processes.len() - 1) % COLOURS.len()];
@@ -86,9 +105,9 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
                     body,
                     "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{colour}\" \
                      fill-opacity=\"{opacity}\"><title>{} {}: {place}</title></rect>",
-                    LABEL + column.start + lit.start,
+                    LABEL + COLUMN * (column.start + lit.start),
                     y + 3,
-                    lit.len(),
+                    COLUMN * lit.len(),
                     LINE - 6,
                     escaped(&mapping.process),
                     mapping.pid,
@@ -99,16 +118,9 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
         y += LINE;
     }
     if device.mappings.is_empty() {
+        let note = " fill=\"#999\" font-style=\"italic\"";
+        text(LABEL + WINDOWS + 12, y + 14, "not mapped", note, body);
         y += LINE;
-    }
-    for column in &columns {
-        let _ = writeln!(
-            body,
-            "<rect x=\"{}\" y=\"{bars}\" width=\"{}\" height=\"{}\" fill=\"none\" stroke=\"#999\"/>",
-            LABEL + column.start,
-            column.width,
-            y - bars,
-        );
     }
     let hidden = device.windows.len() - columns.len();
     if hidden > 0 {
@@ -145,8 +157,14 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maps::fixture::devices;
     use crate::maps::{Mapping, Window};
     use roxmltree::Document;
+
+    #[test]
+    fn the_picture_has_windows_processes_and_addresses() {
+        insta::assert_snapshot!(draw(&devices()));
+    }
 
     #[test]
     fn the_picture_is_well_formed_whatever_a_process_calls_itself() {
@@ -197,10 +215,13 @@ mod tests {
         };
         let frames = document
             .descendants()
-            .rfind(|it| it.attribute("fill") == Some("none"))
+            .rfind(|it| it.attribute("fill") == Some("#f6f6f6"))
             .expect("a border");
         let (x, width) = (number(frames, "x"), number(frames, "width"));
-        assert!(number(bar, "x").abs_diff(x + width / 2) <= 1, "{picture}");
+        assert!(
+            number(bar, "x").abs_diff(x + width / 2) <= COLUMN,
+            "{picture}"
+        );
         assert_eq!(number(bar, "x") + number(bar, "width"), x + width);
     }
 }
