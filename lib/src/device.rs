@@ -24,6 +24,21 @@ use std::time::Duration;
 ///
 /// [`AsFd`] lends its file descriptor, to wait for changes with `poll` or `epoll` for example: it is
 /// readable while the device's generation is newer than what [`seen`](Self::seen) last answered.
+///
+/// Any descriptor that maps can stand in for one in a test, such as a memfd:
+///
+/// ```
+/// use chrmem::Device;
+/// use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
+///
+/// let file = memfd_create("device", MemfdFlags::CLOEXEC)?;
+/// ftruncate(&file, 4096)?;
+/// let device = Device::from(file);
+/// let memory = device.map(0..4096)?;
+/// device.write_at(1, b"written")?;
+/// assert_eq!(memory.c_string(1)?, b"written");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Device {
     fd: OwnedFd,

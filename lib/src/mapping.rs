@@ -22,6 +22,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// two copies of the same bytes can differ. A copy moves aligned groups of eight bytes at once.
 ///
 /// A mapping may be used by several threads at the same time. A child made by `fork` has it too.
+///
+/// ```
+/// use chrmem::Mapping;
+///
+/// let memory = Mapping::anonymous(4096)?;
+/// memory.copy_from(10, b"some bytes")?;
+/// memory.write(20, &7_u32)?;
+/// assert_eq!(memory.read::<u32>(20)?, 7);
+/// # Ok::<(), chrmem::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Mapping {
     pages: Pages,
