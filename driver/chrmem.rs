@@ -94,6 +94,7 @@ struct Chrmem {
 }
 
 impl kernel::Module for Chrmem {
+    // ANCHOR: init
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let registry = Registry::new(module::value(module_parameters::limit.value()))?;
         let plain = plain_devices(&registry)?;
@@ -110,6 +111,7 @@ impl kernel::Module for Chrmem {
             _registry: registry,
         })
     }
+    // ANCHOR_END: init
 }
 
 /// Makes the devices that the parameters ask for.

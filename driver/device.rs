@@ -118,10 +118,12 @@ impl Device {
     }
 
     /// Destroys it: open files answer `ENODEV` from now on, and who waits is woken.
+    // ANCHOR: remove
     pub(crate) fn remove(&self) {
         self.removed.store(true, Relaxed);
         self.changed.wake(POLLIN | POLLRDNORM | POLLERR | POLLHUP);
     }
+    // ANCHOR_END: remove
 
     /// Whether it was destroyed.
     pub(crate) fn is_removed(&self) -> bool {
@@ -139,11 +141,13 @@ impl Device {
     }
 
     /// Counts a change, and wakes those who wait for one.
+    // ANCHOR: notify
     pub(crate) fn notify(&self) {
         // Ordered after the change itself, and before the wake-up.
         self.generation.fetch_add(1, Full);
         self.changed.wake(POLLIN | POLLRDNORM);
     }
+    // ANCHOR_END: notify
 
     /// Copies bytes at `position`, of one window, into `to`; 0 at the end.
     pub(crate) fn read(&self, position: u64, to: &mut Destination<'_>) -> Result<usize> {
@@ -158,6 +162,7 @@ impl Device {
     }
 
     /// Copies bytes from `from` to `position`, of one window, and counts a change.
+    // ANCHOR: write
     pub(crate) fn write(&self, position: u64, from: &mut Source<'_>) -> Result<usize> {
         let wanted = from.len() as u64;
         if wanted == 0 {
@@ -171,6 +176,7 @@ impl Device {
         self.notify();
         Ok(count)
     }
+    // ANCHOR_END: write
 
     /// The window at `position`, with the range in it that an access of `size` bytes is given;
     /// `None` at the end of the device.
@@ -292,10 +298,12 @@ impl Device {
     }
 
     /// What is mapped at page `page` of the device.
+    // ANCHOR: page
     pub(crate) fn page(&self, page: u64) -> Option<Page<'_>> {
         let (window, start, _) = self.place(page.checked_mul(layout::PAGE)?, 1).ok()??;
         window.memory.page(start / layout::PAGE)
     }
+    // ANCHOR_END: page
 
     /// What the INFO ioctl tells.
     pub(crate) fn info(&self) -> abi::Info {

@@ -78,11 +78,13 @@ impl FileOperations for OpenFile {
 
     type Devices = Arc<Registry>;
 
+    // ANCHOR: open
     fn open(registry: &Arc<Registry>, minor: u32) -> Result<KBox<Self>> {
         let device = registry.get(minor).ok_or(ENXIO)?;
         let seen = Atomic::new(device.generation());
         Ok(KBox::new(Self { device, seen }, GFP_KERNEL_ACCOUNT)?)
     }
+    // ANCHOR_END: open
 
     fn read(&self, position: u64, to: &mut Destination<'_>) -> Result<usize> {
         self.device()?.read(position, to)
@@ -168,11 +170,13 @@ impl FileOperations for OpenFile {
         self.device.page_in_memory(page)
     }
 
+    // ANCHOR: mmap
     fn mmap(&self, vma: &VmaNew) -> Result<Setup> {
         self.device()?
             .mapping(vma::first_page(vma), vma::bytes(vma) / PAGE)?
             .map(vma)
     }
+    // ANCHOR_END: mmap
 
     fn show_fdinfo(&self, to: &SeqFile) {
         self.device.show_lines(to, "chrmem-");

@@ -182,6 +182,7 @@ pub(crate) fn hole(extents: &[Extent], offset: u64) -> Option<u64> {
 ///
 /// Starting where no window is gives [`RangeError::NoMemory`]; running past the end of the window
 /// gives [`RangeError::PastEnd`].
+// ANCHOR: mapping
 pub(crate) fn mapping(extents: &[Extent], page: u64, pages: u64) -> Result<usize, RangeError> {
     let offset = page.checked_mul(PAGE).ok_or(RangeError::NoMemory)?;
     // What saturates is larger than any window.
@@ -194,6 +195,7 @@ pub(crate) fn mapping(extents: &[Extent], page: u64, pages: u64) -> Result<usize
         Place::Hole | Place::End => Err(RangeError::NoMemory),
     }
 }
+// ANCHOR_END: mapping
 
 /// Checks that there is memory behind every byte of a range, which may span windows.
 ///

@@ -102,10 +102,12 @@ impl Memory {
         let Request { size, cache, .. } = *request;
         let bytes = usize::try_from(size)?;
         let count = bytes / PAGE_SIZE;
+        // ANCHOR: new
         if request.kind != Kind::Physical && size / PAGE > available_pages() {
             pr_err!("{what}: {size} bytes are more than the system has free\n");
             return Err(ENOMEM);
         }
+        // ANCHOR_END: new
         let backing = match (request.kind, request.address, request.device) {
             (kind @ (Kind::Pages | Kind::Contiguous), None, None) => {
                 let pages = match kind {
@@ -187,6 +189,7 @@ impl Memory {
     }
 
     /// What is mapped at page `page`.
+    // ANCHOR: page
     pub(crate) fn page(&self, page: u64) -> Option<Page<'_>> {
         let index = usize::try_from(page).ok()?;
         match &self.backing {
@@ -197,6 +200,7 @@ impl Memory {
             Backing::Pages { pages, .. } => Some(Page::Folio(pages.page(index)?)),
         }
     }
+    // ANCHOR_END: page
 
     /// Copies `size` bytes from `start` on into `to`; gives how many it took before a fault.
     pub(crate) fn read(&self, start: u64, size: u64, to: &mut Destination<'_>) -> usize {

@@ -44,6 +44,7 @@ pub(crate) enum Chunk {
 
 impl Pages {
     /// Allocates `count` pages.
+    // ANCHOR: new
     pub(crate) fn new(count: usize, cache: Cache) -> Result<Self> {
         if cache != Cache::Cached || count < HUGE_PAGES {
             return Self::of(Folio::scattered(count)?, cache);
@@ -65,6 +66,7 @@ impl Pages {
         }
         Ok(Self::Chunks(chunks))
     }
+    // ANCHOR_END: new
 
     /// Allocates `count` pages in one physical run.
     pub(crate) fn contiguous(count: usize, cache: Cache) -> Result<Self> {

@@ -75,6 +75,7 @@ impl Window {
 
     /// Says how a new mapping of it is to be set up, or refuses it: it is never executable, private
     /// only where that is possible, and writable only if the window is.
+    // ANCHOR: map
     pub(crate) fn map(&self, vma: &VmaNew) -> Result<Setup> {
         vma.try_clear_mayexec().map_err(|_| EACCES)?;
         if !vma::is_shared(vma) {
@@ -90,6 +91,7 @@ impl Window {
             cache: self.memory.cache(),
         })
     }
+    // ANCHOR_END: map
 
     /// The numbers and names of memory kind, cache mode and access mode.
     fn modes(&self) -> [(&'static str, u32); 3] {

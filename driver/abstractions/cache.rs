@@ -39,6 +39,7 @@ extern "C" {
 impl Cache {
     /// A page protection with this mode.
     #[cfg(CONFIG_X86)]
+    // ANCHOR: protect
     pub(super) fn protect(self, mut protection: bindings::pgprot_t) -> bindings::pgprot_t {
         let mode = match self {
             Cache::Cached => return protection,
@@ -49,6 +50,7 @@ impl Cache {
         protection.pgprot |= unsafe { bindings::cachemode2protval(mode) };
         protection
     }
+    // ANCHOR_END: protect
 
     /// No mode but the usual one is known here; [`Uncached::new`] refuses the others.
     #[cfg(not(CONFIG_X86))]

@@ -165,6 +165,7 @@ unsafe impl<T: FileOperations> Send for Cdev<T> {}
 unsafe impl<T: FileOperations> Sync for Cdev<T> {}
 
 impl<T: FileOperations> Cdev<T> {
+    // ANCHOR: operations
     const OPERATIONS: bindings::file_operations = bindings::file_operations {
         owner: T::MODULE.as_ptr(),
         open: Some(open::<T>),
@@ -184,6 +185,7 @@ impl<T: FileOperations> Cdev<T> {
         show_fdinfo: Some(show_fdinfo::<T>),
         ..pin_init::zeroed()
     };
+    // ANCHOR_END: operations
 
     /// Registers the device. From here on it can be opened.
     pub(crate) fn new(region: &Region, devices: T::Devices) -> Result<Pin<KBox<Self>>> {
@@ -377,6 +379,7 @@ unsafe extern "C" fn poll<T: FileOperations>(
 /// # Safety
 ///
 /// Called by the VFS only, for an open file of `T`, with a VMA that is being set up.
+// ANCHOR: mmap
 unsafe extern "C" fn mmap<T: FileOperations>(
     file: *mut bindings::file,
     vma: *mut bindings::vm_area_struct,
@@ -393,6 +396,7 @@ unsafe extern "C" fn mmap<T: FileOperations>(
         Ok(0)
     })
 }
+// ANCHOR_END: mmap
 
 /// # Safety
 ///

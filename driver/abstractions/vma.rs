@@ -63,6 +63,7 @@ pub(crate) trait VmOperations: Send + Sync + Sized + 'static {
 /// # Safety
 ///
 /// `this` must live until the mapping's file is released. After this, nothing may fail the mapping.
+// ANCHOR: install
 pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Setup) {
     vma.set_dontexpand();
     vma.set_dontdump();
@@ -86,6 +87,7 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
     }
     this.opened(vma);
 }
+// ANCHOR_END: install
 
 struct Table<T>(PhantomData<T>);
 
@@ -216,6 +218,7 @@ impl Fault {
 /// # Safety
 ///
 /// Called by the memory manager only, for a VMA of [`Table<T>`] that it holds locked.
+// ANCHOR: fault
 unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
     // SAFETY: The fault is valid for the call.
     let fault = unsafe { Fault::new(vmf) };
@@ -236,6 +239,7 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
         None => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
     }
 }
+// ANCHOR_END: fault
 
 /// Maps what lies around a page that is about to be mapped.
 ///
@@ -274,6 +278,7 @@ unsafe fn fault_around<T: VmOperations>(this: &T, vmf: *mut bindings::vm_fault, 
 /// # Safety
 ///
 /// Called by the memory manager only, for a VMA of [`Table<T>`] that it holds locked.
+// ANCHOR: huge
 unsafe extern "C" fn huge_fault<T: VmOperations>(
     vmf: *mut bindings::vm_fault,
     order: c_uint,
@@ -300,3 +305,4 @@ unsafe extern "C" fn huge_fault<T: VmOperations>(
         None => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
     }
 }
+// ANCHOR_END: huge

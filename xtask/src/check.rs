@@ -10,7 +10,7 @@ use duct::{cmd, Expression};
 use fs_err as fs;
 
 use crate::setup::{self, Lab};
-use crate::{driver, licences, pages, panics, workspace};
+use crate::{book, driver, licences, pages, panics, workspace};
 
 /// A check: its name and what it does.
 type Check = (&'static str, fn(&Lab) -> Result<()>);
@@ -32,6 +32,9 @@ const CHECKS: &[Check] = &[
     }),
     ("documentation", |_| documentation()),
     ("pages, of which all is tested", |_| pages::check()),
+    ("book, of which every link leads somewhere", |lab| {
+        book::make(lab).map(drop)
+    }),
     ("the library's memory accesses, by Miri", |_| miri()),
     ("driver without warnings, without panics", driver_build),
 ];

@@ -2,16 +2,19 @@
 
 //! `cargo xtask demo`: the lesson, in the guest's own shell. Only its transcript goes to standard output.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use fs_err as fs;
 
 use crate::job::Job;
-use crate::programs;
+use crate::tee::Tee;
 use crate::vm::{self, Args};
+use crate::{programs, terminal};
 
-/// Runs the demo.
-pub(crate) fn run() -> Result<ExitCode> {
+/// Runs the demo, and draws its transcript into a file if that is wanted.
+pub(crate) fn run(svg: Option<&Path>) -> Result<ExitCode> {
     let args = Args {
         no_load: true,
         ..Args::default()
@@ -20,5 +23,12 @@ pub(crate) fn run() -> Result<ExitCode> {
     let mut job = Job::new(&args, &lab, &[chrmem])?;
     job.add("demo.sh", include_bytes!("../guest/demo.sh"))?;
     job.command(["sh", "demo.sh"])?;
-    vm::exit_code(&job.run(std::io::stdout())?)
+    let output = Tee::default();
+    let outcome = job.run(output.clone())?;
+    let code = vm::exit_code(&outcome)?;
+    if let (Some(path), 0) = (svg, outcome.status) {
+        let transcript = format!("$ cargo xtask demo\n{}", output.text());
+        fs::write(path, terminal::draw(&transcript))?;
+    }
+    Ok(code)
 }

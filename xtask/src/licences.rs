@@ -101,7 +101,7 @@ fn is_source(file: &str, text: &str) -> bool {
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    ["rs", "c", "h", "sh", "py"].contains(&ending)
+    ["rs", "c", "h", "sh", "py", "js", "css"].contains(&ending)
         || ["Makefile", "Kbuild"].contains(&name)
         || text.starts_with("#!/")
 }

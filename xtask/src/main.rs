@@ -5,6 +5,7 @@
 //! The lab is one Debian tree, kept in a cache: the driver is built in it, and a VM boots with it as its root file
 //! system. [`setup`] makes it, [`driver`] and [`programs`] build what goes in, [`vm`] runs it.
 
+mod book;
 mod cache;
 mod check;
 mod debian;
@@ -31,12 +32,15 @@ mod report;
 mod root;
 mod setup;
 mod stage;
+mod tee;
+mod terminal;
 mod test;
 mod tree;
 mod trouble;
 mod vm;
 mod workspace;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -59,7 +63,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// From a fresh machine to the running demo, and its transcript.
-    Demo,
+    Demo {
+        /// Draw the transcript into a file, too.
+        #[arg(long, value_name = "FILE")]
+        svg: Option<PathBuf>,
+    },
     /// From a fresh machine to a verdict: the host tests, then the VM tests.
     Test {
         /// Passed to the test programs: a part of the names of the tests to run.
@@ -71,6 +79,8 @@ enum Command {
         /// A part of the names of the checks to run; all if not given.
         filter: Option<String>,
     },
+    /// Make the documentation's book, and say where it is.
+    Book,
     /// Put what the tests told of themselves when they last ran into docs/reliability.md.
     Report,
     /// Boot the VM, load the driver, run a command as root in it and pass on its output and exit status.
@@ -101,9 +111,10 @@ fn main() -> ExitCode {
 /// Runs one command.
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Demo => demo::run(),
+        Command::Demo { svg } => demo::run(svg.as_deref()),
         Command::Test { filter } => test::run(&filter),
         Command::Check { filter } => check::run(filter.as_deref().unwrap_or_default()),
+        Command::Book => book::run(),
         Command::Report => report::write(),
         Command::Vm(args) => vm::command(&args),
         Command::Kernel(command) => prepare::run(&command),

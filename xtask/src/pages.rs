@@ -7,7 +7,10 @@ use chrmem_pages::{blocks, compare, Block, Place};
 use duct::cmd;
 use fs_err as fs;
 
-use crate::workspace;
+use crate::{terminal, workspace};
+
+/// The command whose transcript has a picture.
+const DEMO: &str = "cargo xtask demo";
 
 /// A page.
 pub(crate) struct Page {
@@ -41,6 +44,9 @@ pub(crate) fn check() -> Result<()> {
     let mut faults = Vec::new();
     for page in all()? {
         page.check(&mut faults);
+        if page.name == "README.md" {
+            page.check_picture(&mut faults)?;
+        }
     }
     if !faults.is_empty() {
         bail!("{}", faults.join("\n"));
@@ -58,6 +64,23 @@ impl Page {
         self.blocks
             .iter()
             .filter(|block| block.place() == Some(Place::Host) && block.tested_by.is_none())
+    }
+
+    /// Adds what is wrong with the picture of the demo, whose transcript the page has as text as well.
+    fn check_picture(&self, faults: &mut Vec<String>) -> Result<()> {
+        const PICTURE: &str = "docs/pictures/demo.svg";
+        let shown = self
+            .host_blocks()
+            .find(|block| block.steps().iter().any(|step| step.command == DEMO))
+            .map(|block| terminal::draw(&block.lines.join("\n")));
+        let picture = fs::read_to_string(workspace::dir().join(PICTURE))?;
+        if shown != Some(picture) {
+            faults.push(format!(
+                "{PICTURE} shows another transcript than {}: `{DEMO} --svg {PICTURE}`",
+                self.name
+            ));
+        }
+        Ok(())
     }
 
     /// Types it.

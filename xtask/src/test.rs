@@ -2,9 +2,8 @@
 
 //! `cargo xtask test`: the host tests, then the VM tests, then one line that adds both up.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 
 use anyhow::{ensure, Context, Result};
 use duct::cmd;
@@ -12,6 +11,7 @@ use duct::cmd;
 use crate::job::Job;
 use crate::programs::{self, Programs};
 use crate::setup::Lab;
+use crate::tee::Tee;
 use crate::vm::{self, Args};
 use crate::{pages, report, workspace};
 
@@ -201,34 +201,6 @@ fn page_tests(filter: &[String]) -> Result<Count> {
         count.passed, count.failed
     );
     Ok(count)
-}
-
-/// Standard output, of which a copy is kept.
-#[derive(Clone, Default)]
-struct Tee(Arc<Mutex<Vec<u8>>>);
-
-impl Tee {
-    /// The copy.
-    fn text(&self) -> String {
-        self.0
-            .lock()
-            .map(|copy| String::from_utf8_lossy(&copy).into_owned())
-            .unwrap_or_default()
-    }
-}
-
-impl Write for Tee {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let count = std::io::stdout().write(bytes)?;
-        if let Ok(mut copy) = self.0.lock() {
-            copy.extend(&bytes[..count]);
-        }
-        Ok(count)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        std::io::stdout().flush()
-    }
 }
 
 #[cfg(test)]
