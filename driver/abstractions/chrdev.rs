@@ -231,6 +231,13 @@ unsafe fn private<'a, T: FileOperations>(file: *const bindings::file) -> &'a T {
     unsafe { KBox::<T>::borrow((*file).private_data) }
 }
 
+/// What says of a file that its reads and writes never wait. Without it, io_uring asks `poll` whether
+/// there is something to read, which here means something new: it would wait for a change before
+/// each read.
+///
+/// The bindings lack it, because it is a macro with a cast.
+const FMODE_NOWAIT: bindings::fmode_t = 1 << 27;
+
 /// # Safety
 ///
 /// Called by the VFS only, for an inode of a [`Cdev<T>`] and a file that is being opened.
@@ -247,7 +254,10 @@ unsafe extern "C" fn open<T: FileOperations>(
         let this = unsafe { &*container_of!(Opaque::cast_from(cdev), Cdev<T>, cdev) };
         let private = T::open(&this.devices, Number::minor(rdev))?;
         // SAFETY: The file is ours while it is being opened.
-        unsafe { (*file).private_data = private.into_foreign() };
+        unsafe {
+            (*file).private_data = private.into_foreign();
+            (*file).f_mode |= FMODE_NOWAIT;
+        }
         Ok(0)
     })
 }

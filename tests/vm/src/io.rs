@@ -24,6 +24,7 @@ crate::tests! {
     a_fault_half_way_gives_what_was_done
     vectors_are_one_transfer
     wild_vectors
+    nothing_waits
     only_what_it_was_opened_for
     appending_means_nothing
     sync_has_nothing_to_do
@@ -271,13 +272,22 @@ fn wild_vectors() {
     let negative = [buffer.span(0, 1 << 63)];
     assert_eq!(readv(&fd, &negative, 1, 0, 0), Err(Errno::INVAL));
     assert_eq!(readv(&fd, &spans, 1, -2, 0), Err(Errno::INVAL));
-    for flags in [libc::RWF_NOWAIT, 1 << 30] {
-        assert_eq!(
-            readv(&fd, &spans, 1, 0, flags),
-            Err(Errno::OPNOTSUPP),
-            "{flags:#x}"
-        );
+    assert_eq!(readv(&fd, &spans, 1, 0, 1 << 30), Err(Errno::OPNOTSUPP));
+}
+
+/// Reads and writes are done at once, whether there is news or not: for who says that it will not
+/// wait, and for io_uring, which waits for news where a file does not say so.
+fn nothing_waits() {
+    put(driver::open(), 0, &pattern(SIZE));
+    let fd = driver::open();
+    let buffer = Buffer::new(100);
+    let spans = [buffer.span(0, 100)];
+    for flags in [0, libc::RWF_NOWAIT] {
+        assert_eq!(readv(&fd, &spans, 1, 200, flags), Ok(100));
+        assert_eq!(buffer.read(0..100), pattern(SIZE)[200..300]);
+        assert_eq!(writev(&fd, &spans, 1, 300, flags), Ok(100));
     }
+    assert_eq!(get(&fd, 300, 100), pattern(SIZE)[200..300]);
 }
 
 fn only_what_it_was_opened_for() {
