@@ -16,6 +16,7 @@ use crate::{
     abi,
     abstractions::{
         cache::Cache,
+        capability,
         dma,
         folio::available_pages,
         iomem::{
@@ -130,6 +131,10 @@ impl Memory {
                 Backing::Dma(dma::Coherent::new(device.clone(), bytes).inspect_err(|_| {
                     pr_err!("{what}: no run of {size} bytes where the device can reach it\n")
                 })?)
+            }
+            (Kind::Physical, Some(_), None) if !capability::sys_rawio() => {
+                pr_err!("{what}: physical memory needs CAP_SYS_RAWIO\n");
+                return Err(EPERM);
             }
             (Kind::Physical, Some(address), None) => Backing::Physical(
                 IoMemory::new(address, bytes, cache)

@@ -285,7 +285,8 @@ impl<T: Directory, const INDEX: usize> Attribute<T, INDEX> {
             core::ptr::null()
         },
         ca_owner: T::MODULE.as_ptr(),
-        ca_mode: 0o644,
+        // Settings can be addresses, which are not for everybody.
+        ca_mode: 0o600,
         show: Some(show::<T, INDEX>),
         store: Some(store::<T, INDEX>),
     };
