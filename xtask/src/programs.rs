@@ -8,8 +8,12 @@ use std::path::PathBuf;
 use anyhow::{ensure, Context, Result};
 use cargo_metadata::Message;
 
+use crate::cache::{self, Lock};
 use crate::progress::Step;
 use crate::workspace;
+
+/// The version of `fsx` on crates.io.
+const FSX: &str = "0.3.2";
 
 /// The programs that run in the guest.
 pub(crate) struct Programs {
@@ -69,6 +73,38 @@ pub(crate) fn tests() -> Result<PathBuf> {
     build("chrmem-tests-vm", "chrmem-vm-tests", true)
 }
 
+/// Where `fsx` is, or will be.
+fn fsx_path() -> Result<PathBuf> {
+    let dir = format!("tools/fsx-{FSX}/bin/fsx");
+    Ok(cache::dir()?.join(dir))
+}
+
+/// `fsx`, which compares what a file does with a model of it. It is only ever run: its licence is not ours.
+pub(crate) fn fsx() -> Result<PathBuf> {
+    let path = fsx_path()?;
+    let _lock = Lock::exclusive(&cache::dir()?.join("tools/lock"), "compiling fsx")?;
+    if !path.exists() {
+        let step = Step::new(format!("compiling fsx {FSX}"), None);
+        let root = cache::dir()?.join(format!("tools/fsx-{FSX}"));
+        duct::cmd!(
+            workspace::cargo(),
+            "install",
+            "--quiet",
+            "--locked",
+            "--version",
+            FSX,
+            "--root",
+            root,
+            "fsx"
+        )
+        .stdin_null()
+        .run()
+        .context("fsx does not build")?;
+        step.done();
+    }
+    Ok(path)
+}
+
 /// The library's examples.
 pub(crate) fn examples() -> Result<Vec<PathBuf>> {
     let step = Step::new("compiling the examples", None);
@@ -80,6 +116,7 @@ pub(crate) fn examples() -> Result<Vec<PathBuf>> {
 /// The command line and the examples, and the VM tests if they build: a run that is not about them does without.
 pub(crate) fn all() -> Result<Programs> {
     let mut commands = vec![chrmem()?];
+    commands.extend(Some(fsx_path()?).filter(|path| path.exists()));
     match build("chrmem-tests-vm", "chrmem-vm-tests", false) {
         Ok(tests) => commands.push(tests),
         Err(error) => eprintln!("lab: going on without the VM tests: {error:#}"),

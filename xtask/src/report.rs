@@ -217,7 +217,8 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::{fill, Facts};
+    use super::{fill, Facts, PAGE};
+    use crate::workspace;
 
     #[test]
     fn numbers_add_up_and_words_do_not() {
@@ -249,5 +250,24 @@ mod tests {
             <!-- end -->\ntext\n<!-- facts: none -->\nkept\n<!-- end -->\n";
         assert_eq!(fill(page, &runs).unwrap(), expected);
         assert!(fill("<!-- facts: load -->\nnever ends", &runs).is_err());
+    }
+
+    #[test]
+    fn the_page_names_tests_that_there_are() {
+        let page = std::fs::read_to_string(workspace::dir().join(PAGE)).unwrap();
+        let named = page.split('`').filter_map(|words| words.split_once("::"));
+        let mut count = 0;
+        for (file, test) in named {
+            let path = workspace::dir().join(format!("tests/vm/src/{file}.rs"));
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(
+                text.contains(&format!("fn {test}() {{")),
+                "no {file}::{test}"
+            );
+            // And it is run.
+            assert!(text.contains(&format!("    {test}\n")), "{file}::{test}");
+            count += 1;
+        }
+        assert!(count > 50);
     }
 }

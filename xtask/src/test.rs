@@ -16,7 +16,7 @@ use crate::vm::{self, Args};
 use crate::{pages, report, workspace};
 
 /// How many seconds the VM tests may take.
-const LIMIT: u64 = 1200;
+const LIMIT: u64 = 2400;
 
 /// Adds up what test programs report.
 #[derive(Debug, Default, PartialEq)]
@@ -76,7 +76,7 @@ pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
     // All that needs compiling is compiled while the lab is made.
     let (lab, programs) = vm::lab_and(|| {
         let built = Programs {
-            commands: vec![programs::tests()?, programs::chrmem()?],
+            commands: vec![programs::tests()?, programs::chrmem()?, programs::fsx()?],
             examples: programs::examples()?,
         };
         // What fails here fails again below, where it is counted.

@@ -54,6 +54,7 @@ mod rounds;
 mod scale;
 mod seek;
 mod sequence;
+mod strangers;
 mod sys;
 mod wild;
 mod windows;
@@ -99,6 +100,7 @@ fn main() -> ExitCode {
         ("options", options::TESTS),
         ("ring", ring::TESTS),
         ("clients", clients::TESTS),
+        ("strangers", strangers::TESTS),
         ("examples", examples::TESTS),
         ("wild", wild::TESTS),
         ("sequence", sequence::TESTS),

@@ -26,6 +26,9 @@ pub(crate) type Result<T> = std::result::Result<T, Errno>;
 /// Bytes of a page.
 pub(crate) const PAGE: usize = 4096;
 
+/// Which the `libc` crate does not know everywhere.
+const SYS_MSEAL: libc::c_long = 462;
+
 /// Makes a system call.
 ///
 /// # Safety
@@ -219,6 +222,12 @@ impl Map {
     pub(crate) fn lock(&self, flags: u32) -> Result<()> {
         // SAFETY: keeps memory where it is, if anything.
         unsafe { self.call(libc::SYS_mlock2, flags as usize) }
+    }
+
+    /// `mseal`.
+    pub(crate) fn seal(&self) -> Result<()> {
+        // SAFETY: the pages stay as they are.
+        unsafe { self.call(SYS_MSEAL, 0) }
     }
 
     /// `munlock`.
