@@ -46,12 +46,14 @@ mod options;
 mod pagemap;
 mod pagetable;
 mod pci;
+mod peers;
 mod poll;
 mod races;
 mod report;
 mod ring;
 mod rounds;
 mod scale;
+mod security;
 mod seek;
 mod sequence;
 mod strangers;
@@ -114,6 +116,8 @@ fn main() -> ExitCode {
         ("cache", cache::TESTS),
         ("dmabuf", dmabuf::TESTS),
         ("hardware", hardware::TESTS),
+        ("peers", peers::TESTS),
+        ("security", security::TESTS),
     ];
     let trials = files.iter().flat_map(|(file, tests)| {
         tests
