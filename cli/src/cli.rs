@@ -3,6 +3,7 @@
 //! What can be typed.
 
 use crate::commands::cat::{self, Cat};
+use crate::commands::cdi::{self, Cdi};
 use crate::commands::clear::{self, Clear};
 use crate::commands::completions::{self, Completions};
 use crate::commands::create::{self, Create};
@@ -124,6 +125,12 @@ pub(crate) enum Command {
     /// error, and nothing worse.
     #[command(after_help = cat::EXAMPLE)]
     Cat(Cat),
+    /// Print what makes container tools know the devices
+    ///
+    /// A specification of the Container Device Interface, which podman, docker and containerd read
+    /// from /etc/cdi. It names the devices that there are now: print it again when that changes.
+    #[command(after_help = cdi::EXAMPLE)]
+    Cdi(Cdi),
     /// Print what makes a shell complete these commands
     #[command(after_help = completions::EXAMPLE)]
     Completions(Completions),

@@ -3,6 +3,7 @@
 //! One file a subcommand.
 
 pub(crate) mod cat;
+pub(crate) mod cdi;
 pub(crate) mod clear;
 pub(crate) mod completions;
 pub(crate) mod create;

@@ -57,6 +57,7 @@ fn run(command: Command) -> Result<()> {
         Command::Info(arguments) => commands::info::run(&arguments, &mut out),
         Command::Doctor(arguments) => commands::doctor::run(&arguments, &mut out),
         Command::Cat(arguments) => commands::cat::run(&arguments),
+        Command::Cdi(arguments) => commands::cdi::run(&arguments, &mut out),
         Command::Completions(arguments) => commands::completions::run(&arguments, &mut out),
         Command::Man(arguments) => commands::man::run(&arguments, &mut out),
         Command::Maps(arguments) => commands::maps::run(&arguments, &mut out),

@@ -31,6 +31,8 @@ const USER: &[&str] = &[
     "linux-libc-dev",
     "python3",
     "python3-numpy",
+    "podman",
+    "crun",
 ];
 
 /// The trees see these.
@@ -73,6 +75,7 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
     for script in [
         "tests/clean.sh",
         "tests/user.sh",
+        "tests/containers.sh",
         "tests/own.sh",
         "install/install.sh",
         "install/uninstall.sh",
@@ -186,6 +189,8 @@ fn machine(lab: &Lab, user: &Tree, share: &Path) -> Result<()> {
     let args = Args {
         share: Some(share.to_owned()),
         no_load: true,
+        mem: "2G".into(),
+        timeout: 1200,
         ..Args::default()
     };
     let mut job = Job::new(&args, lab, &[])?;
