@@ -38,6 +38,18 @@ mod tests {
     }
 
     #[test]
+    fn what_people_read_says_the_same() {
+        let all: Vec<_> = supported().collect();
+        let said = all.join(" and ");
+        for (name, text) in [
+            ("README.md", include_str!("../../README.md")),
+            ("docs/kernels.md", include_str!("../../docs/kernels.md")),
+        ] {
+            assert!(text.contains(&said), "{name} does not say `{said}`");
+        }
+    }
+
+    #[test]
     fn the_file_is_a_list_of_series() {
         let all: Vec<_> = supported().collect();
         assert!(!all.is_empty());
