@@ -47,8 +47,9 @@ pub(super) fn make(lab: &Lab, chrmem: &Path, module: &Path) -> Result<Debs> {
     let tools = Tree::get(&TOOLS)?;
     let step = Step::new("packing for Debian", None);
     let work = tempfile::tempdir_in(super::folder()?)?;
-    lay_out(lab, chrmem, module, work.path())?;
-    pack(&tools, work.path())?;
+    let time = build::time()?;
+    lay_out(lab, chrmem, module, &time, work.path())?;
+    pack(&tools, &time, work.path())?;
     let mut files = Vec::new();
     let version = version()?;
     for name in names(lab) {
@@ -70,8 +71,8 @@ pub(super) fn make(lab: &Lab, chrmem: &Path, module: &Path) -> Result<Debs> {
     step.done();
     // The same again must be the same.
     let again = tempfile::tempdir_in(super::folder()?)?;
-    lay_out(lab, chrmem, module, again.path())?;
-    pack(&tools, again.path())?;
+    lay_out(lab, chrmem, module, &time, again.path())?;
+    pack(&tools, &time, again.path())?;
     for file in &files {
         let second = again.path().join(file.file_name().unwrap_or_default());
         ensure!(
@@ -103,7 +104,7 @@ pub(super) fn version() -> Result<String> {
 }
 
 /// Lays out a source package in `work`, with what was built in it.
-fn lay_out(lab: &Lab, chrmem: &Path, module: &Path, work: &Path) -> Result<()> {
+fn lay_out(lab: &Lab, chrmem: &Path, module: &Path, time: &str, work: &Path) -> Result<()> {
     let source = Stage::empty(work.join("source"))?;
     let release = &lab.kernel.release;
     let version = version()?;
@@ -155,7 +156,7 @@ fn lay_out(lab: &Lab, chrmem: &Path, module: &Path, work: &Path) -> Result<()> {
         )?;
     }
     source.copy("CHANGELOG.md", "built/doc/CHANGELOG.md")?;
-    let date = duct::cmd!("date", "-u", "-R", "-d", format!("@{}", build::time()?)).read()?;
+    let date = duct::cmd!("date", "-u", "-R", "-d", format!("@{time}")).read()?;
     source.write(
         "debian/changelog",
         format!(
@@ -195,13 +196,13 @@ fn dkms(source: &Stage) -> Result<()> {
 }
 
 /// Makes the packages of the source package in `work`.
-fn pack(tools: &Tree, work: &Path) -> Result<()> {
+fn pack(tools: &Tree, time: &str, work: &Path) -> Result<()> {
     let binds = [Bind::writable(work, DEBS)];
     let argv = [
         "env",
         "-C",
         SOURCE,
-        &format!("SOURCE_DATE_EPOCH={}", build::time()?),
+        &format!("SOURCE_DATE_EPOCH={time}"),
         "dpkg-buildpackage",
         "--build=binary",
         "--no-sign",
