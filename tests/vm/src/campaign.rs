@@ -8,9 +8,15 @@
 //! | `CHRMEM_SEED` | the number of the first run; the next ones have the numbers that follow (1) |
 //! | `CHRMEM_STEPS` | how many steps in all, or `forever`; without it, as many as there is time for in the tests |
 //! | `CHRMEM_SEQUENCE` | the one sequence to run, as a failure prints it, and to say what it does |
+//! | `CHRMEM_JOURNAL` | a file that outlives the machine, in which each sequence is written down before it runs: one that the kernel does not survive is known, and made shorter, at the next start |
 
-use crate::sequence::Sequence;
+use crate::kmsg;
+use crate::report::fact;
+use crate::sequence::{Sequence, Shrinker};
 use std::env;
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a test may look for the shortest sequence.
@@ -40,12 +46,20 @@ pub(crate) fn seed() -> u64 {
 }
 
 impl Campaign<'_> {
-    /// Runs it.
-    pub(crate) fn run(&self) {
+    /// Runs it; tells how many steps were taken as a fact.
+    pub(crate) fn run(&self, group: &str, what: &str) {
         if let Ok(text) = env::var("CHRMEM_SEQUENCE") {
             let sequence = text.parse().expect("CHRMEM_SEQUENCE is a sequence");
             assert!((self.run)(&sequence, true), "it fails");
             return;
+        }
+        let journal = Journal::of_environment();
+        if let Some(shrinker) = journal.as_ref().and_then(Journal::read) {
+            eprintln!(
+                "{}: the last run ended the machine; making it shorter",
+                self.name
+            );
+            self.shorten(shrinker, journal.as_ref());
         }
         let seed = seed();
         let steps = match env::var("CHRMEM_STEPS").as_deref() {
@@ -59,8 +73,17 @@ impl Campaign<'_> {
         while done < steps {
             let number = seed.wrapping_add(run);
             let sequence = Sequence::new(number, self.run_steps);
+            // If the kernel does not survive it, this is the last that it says.
+            kmsg::say(&format!("{}: CHRMEM_SEED={number}", self.name));
+            if let Some(journal) = &journal {
+                journal.write(&Shrinker::new(sequence.clone()));
+            }
             if !(self.run)(&sequence, false) {
-                self.fail(number, sequence);
+                eprintln!(
+                    "{}: CHRMEM_SEED={number} fails; making it shorter",
+                    self.name
+                );
+                self.shorten(Shrinker::new(sequence), journal.as_ref());
             }
             run += 1;
             done += self.run_steps as u64;
@@ -69,6 +92,10 @@ impl Campaign<'_> {
             }
         }
         self.report(run, done, start);
+        fact(group, what, done);
+        if let Some(journal) = &journal {
+            journal.remove();
+        }
     }
 
     fn report(&self, runs: u64, steps: u64, start: Instant) {
@@ -80,21 +107,67 @@ impl Campaign<'_> {
         );
     }
 
-    /// Tells a sequence that fails, and the shortest that does.
-    fn fail(&self, number: u64, sequence: Sequence) -> ! {
-        let (name, all) = (self.name, sequence.steps.len());
-        eprintln!("{name}: CHRMEM_SEED={number} CHRMEM_STEPS={all} fails; making it shorter");
-        let limit = limit().unwrap_or(SHRINK_LIMIT);
-        let shortest = sequence.shrink(limit, |candidate| !(self.run)(candidate, false));
-        let fails_again = !(self.run)(&shortest, true);
+    /// Makes a sequence that fails as short as can be, and tells it.
+    fn shorten(&self, mut shrinker: Shrinker, journal: Option<&Journal>) -> ! {
+        let deadline = Instant::now() + limit().unwrap_or(SHRINK_LIMIT);
+        while Instant::now() < deadline {
+            let Some(candidate) = shrinker.candidate() else {
+                break;
+            };
+            if let Some(journal) = journal {
+                journal.write(&shrinker);
+            }
+            let failed = !(self.run)(&candidate, false);
+            shrinker.judge(candidate, failed);
+        }
+        if let Some(journal) = journal {
+            journal.remove();
+        }
+        let (name, shortest) = (self.name, shrinker.best());
+        let steps = shortest.steps.len();
+        // Last, because the kernel may not survive it.
+        eprintln!("{name}: {steps} steps do it: CHRMEM_SEQUENCE={shortest}");
+        let fails_again = !(self.run)(shortest, true);
         let again = if fails_again {
             ""
         } else {
             ", though not always"
         };
-        panic!(
-            "{name}: {} of {all} steps do it{again}: CHRMEM_SEQUENCE={shortest}",
-            shortest.steps.len()
-        );
+        panic!("{name}: it fails{again}");
+    }
+}
+
+/// What is being tried, in a file that outlives the machine.
+struct Journal(PathBuf);
+
+impl Journal {
+    /// The one that the environment names.
+    fn of_environment() -> Option<Self> {
+        env::var_os("CHRMEM_JOURNAL").map(|path| Self(path.into()))
+    }
+
+    /// What was being tried when the machine ended: the search goes on after that, which failed.
+    fn read(&self) -> Option<Shrinker> {
+        let text = fs::read_to_string(&self.0).ok()?;
+        let mut shrinker: Shrinker = text.parse().expect("a journal");
+        if let Some(candidate) = shrinker.tried() {
+            shrinker.judge(candidate, true);
+        }
+        Some(shrinker)
+    }
+
+    /// Writes down what is tried now, for good.
+    fn write(&self, shrinker: &Shrinker) {
+        let new = self.0.with_extension("new");
+        let mut file = File::create(&new).expect("the journal");
+        file.write_all(shrinker.to_string().as_bytes())
+            .and_then(|()| file.sync_all())
+            .and_then(|()| fs::rename(&new, &self.0))
+            .expect("the journal");
+    }
+
+    /// Nothing is tried any more.
+    fn remove(&self) {
+        fs::remove_file(&self.0).expect("the journal");
     }
 }

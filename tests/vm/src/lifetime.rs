@@ -26,6 +26,7 @@ crate::tests! {
     unloading_leaves_nothing
     loading_and_unloading_loses_no_memory
     mapping_and_unmapping_loses_no_memory
+    opening_and_closing_from_two_processes
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -206,4 +207,25 @@ fn mapping_and_unmapping_loses_no_memory() {
             head.write(0, b"again");
         });
     });
+}
+
+fn opening_and_closing_from_two_processes() {
+    let mut children = [1, 2].map(|_| {
+        Child::start(|| {
+            for round in 0..300 {
+                let fd = driver::open();
+                let map = Map::shared(&fd, PAGE).expect("a mapping");
+                map.write(round, b"x");
+                let same = fd.try_clone().expect("dup");
+                drop(fd);
+                drop(map);
+                assert_eq!(get(&same, round as u64, 1), b"x");
+            }
+        })
+    });
+    for child in &mut children {
+        assert_eq!(child.wait(Duration::from_secs(60)), End::Status(0));
+    }
+    assert_eq!(driver::mappings(), 0);
+    assert_eq!(driver::users(), Some(0));
 }

@@ -24,6 +24,7 @@ mod dmabuf;
 mod driver;
 mod examples;
 mod folder;
+mod fuzz;
 mod guide;
 mod hardware;
 mod io;
@@ -43,10 +44,12 @@ mod model;
 mod modprobe;
 mod node;
 mod options;
+mod oracle;
 mod pagemap;
 mod pagetable;
 mod pci;
 mod peers;
+mod plan;
 mod poll;
 mod races;
 mod report;
@@ -58,7 +61,6 @@ mod seek;
 mod sequence;
 mod strangers;
 mod sys;
-mod wild;
 mod windows;
 
 use libtest_mimic::{Arguments, Failed, Trial};
@@ -104,7 +106,8 @@ fn main() -> ExitCode {
         ("clients", clients::TESTS),
         ("strangers", strangers::TESTS),
         ("examples", examples::TESTS),
-        ("wild", wild::TESTS),
+        ("oracle", oracle::TESTS),
+        ("fuzz", fuzz::TESTS),
         ("sequence", sequence::TESTS),
         ("model", model::TESTS),
         ("configfs", configfs::TESTS),

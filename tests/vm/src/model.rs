@@ -8,12 +8,12 @@
 
 mod actor;
 mod plain;
-mod plan;
 
 use crate::campaign::Campaign;
-use crate::folder;
+use crate::scale::scaled;
 use crate::sequence::Sequence;
 use crate::sys::{Child, End, Map};
+use crate::{folder, plan};
 use actor::{Actor, SHARED};
 use fastrand::Rng;
 use std::sync::atomic::Ordering;
@@ -29,11 +29,11 @@ const LIMIT: Duration = Duration::from_secs(10);
 fn the_device_is_as_the_model_says() {
     Campaign {
         name: "model",
-        steps: 60_000,
+        steps: scaled(60_000) as u64,
         run_steps: 4000,
         run: &run,
     }
-    .run();
+    .run("operations", "compared with a plain model");
 }
 
 /// Runs a sequence: false if the device is not as the model says. If `talk` is set, prints each step.
@@ -44,7 +44,7 @@ fn run(sequence: &Sequence, talk: bool) -> bool {
     if talk {
         eprintln!("{processes} processes, {windows:#?}");
     }
-    let folder = plan::build(&windows);
+    let folder = plan::build("model", &windows);
     let files = SHARED.map(|flags| folder.open_as(flags));
     let page = Map::common();
     let turn = page.number();

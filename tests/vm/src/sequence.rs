@@ -9,7 +9,6 @@
 use fastrand::Rng;
 use std::fmt;
 use std::str::FromStr;
-use std::time::{Duration, Instant};
 
 /// What a random test does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,28 +28,17 @@ impl Sequence {
             steps: (0..steps).map(|_| random.u64(..)).collect(),
         }
     }
-
-    /// Makes the shortest sequence that still fails of this one, which does, by leaving out steps: half of
-    /// them at once first, then less and less, until no single one can be spared or `limit` is over.
-    pub(crate) fn shrink(self, limit: Duration, mut fails: impl FnMut(&Self) -> bool) -> Self {
-        let mut shrinker = Shrinker::new(self);
-        let deadline = Instant::now() + limit;
-        while Instant::now() < deadline {
-            let Some(candidate) = shrinker.candidate() else {
-                break;
-            };
-            let failed = fails(&candidate);
-            shrinker.judge(candidate, failed);
-        }
-        shrinker.best
-    }
 }
 
-/// How far the search for the shortest sequence is.
-struct Shrinker {
+/// The search for the shortest sequence that still fails, by leaving out steps: half of them at once first,
+/// then less and less, until no single one can be spared.
+///
+/// Its text is where the search is, so that it can go on after the machine was started again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Shrinker {
     /// The shortest one so far.
     best: Sequence,
-    /// Steps that are left out at once, and from which on.
+    /// Steps that are left out at once, and from which on; none at all before the first candidate.
     chunk: usize,
     at: usize,
     /// Whether anything could be left out since the chunks got as small as they are.
@@ -58,28 +46,38 @@ struct Shrinker {
 }
 
 impl Shrinker {
-    fn new(best: Sequence) -> Self {
-        let chunk = best.steps.len().div_ceil(2);
+    /// The search that starts with a sequence that fails.
+    pub(crate) fn new(best: Sequence) -> Self {
         Self {
             best,
-            chunk,
+            chunk: 0,
             at: 0,
             shrunk: false,
         }
     }
 
+    /// The shortest one so far.
+    pub(crate) fn best(&self) -> &Sequence {
+        &self.best
+    }
+
     /// The next one to try; `None` if there is none left.
-    fn candidate(&mut self) -> Option<Sequence> {
-        if self.at >= self.best.steps.len() {
+    pub(crate) fn candidate(&mut self) -> Option<Sequence> {
+        if self.chunk == 0 {
+            self.chunk = self.best.steps.len().div_ceil(2);
+        } else if self.at >= self.best.steps.len() {
             if self.chunk <= 1 && !self.shrunk {
                 return None;
             }
-            if !self.shrunk || self.chunk > 1 {
-                self.chunk = self.chunk.div_ceil(2).max(1);
-            }
+            self.chunk = self.chunk.div_ceil(2);
             (self.at, self.shrunk) = (0, false);
         }
-        if self.best.steps.is_empty() {
+        self.tried()
+    }
+
+    /// The candidate that is being tried, if any.
+    pub(crate) fn tried(&self) -> Option<Sequence> {
+        if self.chunk == 0 || self.at >= self.best.steps.len() {
             return None;
         }
         let end = (self.at + self.chunk).min(self.best.steps.len());
@@ -89,12 +87,42 @@ impl Shrinker {
     }
 
     /// Goes on after the candidate was tried.
-    fn judge(&mut self, candidate: Sequence, failed: bool) {
+    pub(crate) fn judge(&mut self, candidate: Sequence, failed: bool) {
         if failed {
             (self.best, self.shrunk) = (candidate, true);
         } else {
             self.at += self.chunk;
         }
+    }
+}
+
+impl fmt::Display for Shrinker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            best,
+            chunk,
+            at,
+            shrunk,
+        } = self;
+        writeln!(f, "{chunk} {at} {shrunk} {best}")
+    }
+}
+
+impl FromStr for Shrinker {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [chunk, at, shrunk, best] = words[..] else {
+            return Err(format!("{} words", words.len()));
+        };
+        let number = |text: &str| text.parse().map_err(|error| format!("{text:?}: {error}"));
+        Ok(Self {
+            best: best.parse()?,
+            chunk: number(chunk)?,
+            at: number(at)?,
+            shrunk: shrunk == "true",
+        })
     }
 }
 
@@ -154,18 +182,33 @@ fn a_sequence_is_read_as_it_was_written() {
     assert!("1:2,x".parse::<Sequence>().is_err());
 }
 
+/// The shortest sequence that fails, and how many were tried. Each time, the search is written down and
+/// read again.
+fn shortest(whole: Sequence, fails: impl Fn(&Sequence) -> bool) -> (Sequence, usize) {
+    let mut shrinker = Shrinker::new(whole);
+    let mut tries = 0;
+    while let Some(candidate) = shrinker.candidate() {
+        tries += 1;
+        let mut same: Shrinker = shrinker.to_string().parse().expect("a search");
+        assert_eq!(same, shrinker);
+        assert_eq!(same.tried().as_ref(), Some(&candidate));
+        let failed = fails(&candidate);
+        same.judge(candidate, failed);
+        shrinker = same;
+    }
+    (shrinker.best, tries)
+}
+
 fn a_failing_sequence_is_shrunk_to_what_it_takes() {
     let whole = Sequence::new(1, 300);
     let needed = [whole.steps[17], whole.steps[18], whole.steps[250]];
-    let (mut tries, limit) = (0, Duration::from_secs(60));
-    let shortest = whole.clone().shrink(limit, |candidate| {
-        tries += 1;
+    let (best, tries) = shortest(whole.clone(), |candidate| {
         let mut left = candidate.steps.iter();
         needed.iter().all(|step| left.any(|it| it == step))
     });
-    assert_eq!(shortest.steps, needed);
-    assert_eq!(shortest.setup, whole.setup);
+    assert_eq!(best.steps, needed);
+    assert_eq!(best.setup, whole.setup);
     assert!(tries < 200, "{tries}");
     // What fails without any step is no step's fault.
-    assert!(whole.shrink(limit, |_| true).steps.is_empty());
+    assert!(shortest(whole, |_| true).0.steps.is_empty());
 }

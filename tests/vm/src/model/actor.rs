@@ -6,8 +6,8 @@
 //! whose turn it is.
 
 use super::plain::{File, Mapping, Place, Plain};
-use super::plan::{Window, END_MAX};
 use crate::driver::{fdinfo, open_node};
+use crate::plan::{Window, END_MAX};
 use crate::sys::{self, Buffer, Map, Result, Span, PAGE};
 use chrmem_uapi::abi;
 use fastrand::Rng;
@@ -427,18 +427,19 @@ impl<'a> Actor<'a> {
         parts.iter().map(start).collect()
     }
 
-    /// Flags that change nothing, or one that needs what the device has not.
+    /// Flags that change nothing, or one that there is not; and whether there are such.
     fn flags(&mut self) -> (i32, bool) {
+        const NONE: i32 = 1 << 30;
         let flags = [
-            0,
             0,
             libc::RWF_HIPRI,
             libc::RWF_DSYNC,
             libc::RWF_SYNC,
             libc::RWF_NOWAIT,
+            NONE,
         ];
         let flags = flags[self.random.usize(0..flags.len())];
-        (flags, flags != libc::RWF_NOWAIT)
+        (flags, flags != NONE)
     }
 
     /// A position as `preadv2` wants it: -1 is the file's own, so that this cannot be asked for.

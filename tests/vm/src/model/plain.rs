@@ -2,7 +2,7 @@
 
 //! The plain model: a device as lists of bytes, and what each call answers then.
 
-use super::plan::Window;
+use crate::plan::Window;
 use crate::sys::{Result, PAGE};
 use rustix::io::Errno;
 use std::ops::Range;

@@ -101,8 +101,8 @@ pub(crate) fn random(random: &mut Rng) -> Vec<Window> {
 }
 
 /// Builds the device.
-pub(crate) fn build(windows: &[Window]) -> Folder {
-    let folder = Folder::new("model");
+pub(crate) fn build(name: &str, windows: &[Window]) -> Folder {
+    let folder = Folder::new(name);
     for (index, window) in windows.iter().enumerate() {
         let name = format!("w{index}");
         folder.window(&name, &window.settings);
