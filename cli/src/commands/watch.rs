@@ -9,6 +9,7 @@ use anyhow::{anyhow, bail, Context, Result};
 use clap::Args;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::DefaultTerminal;
+use rustix::termios::tcgetwinsize;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 use signal_hook::flag;
 use std::io::{stdin, stdout, IsTerminal};
@@ -53,6 +54,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<()> {
         return Err(hint::with(
             anyhow!("watch needs a terminal"),
             "`chrmem read` shows the bytes once, `chrmem wait` waits for a change",
+        ));
+    }
+    // Serial consoles are so. Nothing would be drawn.
+    let size = tcgetwinsize(stdout()).context("cannot ask for the terminal's size")?;
+    if size.ws_row == 0 || size.ws_col == 0 {
+        return Err(hint::with(
+            anyhow!("the terminal does not tell its size"),
+            "`stty rows 24 columns 80` gives it one",
         ));
     }
     let node = arguments.place.path().display().to_string();

@@ -843,6 +843,10 @@ struct Watching {
 
 impl Watching {
     fn new(arguments: &[&str]) -> Self {
+        Self::in_terminal(arguments, 80, 24)
+    }
+
+    fn in_terminal(arguments: &[&str], columns: u16, lines: u16) -> Self {
         let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&terminal).expect("grantpt");
         unlockpt(&terminal).expect("unlockpt");
@@ -854,7 +858,7 @@ impl Watching {
             .open(name.to_str().expect("text"))
             .expect("its other side");
         let side = || Stdio::from(inside.try_clone().expect("a file"));
-        resize(&terminal, 80, 24);
+        resize(&terminal, columns, lines);
         let before = tcgetattr(&inside).expect("its settings");
         let child = Command::new("setsid")
             .args(["--ctty", "--wait", "chrmem", "watch"])
@@ -989,6 +993,9 @@ fn watch_needs_a_terminal_and_a_device() {
     fails(&["watch"], &["watch needs a terminal", "chrmem read"]);
     fails(&["watch", "nowhere"], &["cannot open /dev/chrmem-nowhere"]);
     fails(&["watch", "chrmem0:x"], &["no window `x`"]);
+    let without_size = Watching::in_terminal(&["chrmem0"], 0, 0);
+    without_size.sees("hint: `stty rows 24 columns 80`");
+    without_size.leaves_the_terminal_as_it_was(1);
 }
 
 fn cat_prints_any_range_of_a_device() {
