@@ -42,8 +42,13 @@ pub(crate) fn all() -> Result<Vec<Page>> {
 /// Checks that every block of every page is tested.
 pub(crate) fn check() -> Result<()> {
     let mut faults = Vec::new();
+    let summary = fs::read_to_string(workspace::dir().join("docs/SUMMARY.md"))?;
     for page in all()? {
         page.check(&mut faults);
+        let in_book = page.name.strip_prefix("docs/").unwrap_or("SUMMARY.md");
+        if in_book != "SUMMARY.md" && !summary.contains(&format!("]({in_book})")) {
+            faults.push(format!("{}: not in docs/SUMMARY.md", page.name));
+        }
         if page.name == "README.md" {
             page.check_picture(&mut faults)?;
         }
