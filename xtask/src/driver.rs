@@ -41,14 +41,24 @@ pub(crate) fn build(lab: &Lab) -> Result<PathBuf> {
 
 /// Builds into `output`, with the compiler's extra warnings and make's `settings`; what make prints goes to `log`.
 pub(crate) fn make(lab: &Lab, output: &Path, log: &Path, settings: &[&str]) -> Result<()> {
-    let checkout = workspace::dir();
+    make_from(lab, &workspace::dir(), output, log, settings)
+}
+
+/// Builds what is in `checkout`, into `output`.
+pub(crate) fn make_from(
+    lab: &Lab,
+    checkout: &Path,
+    output: &Path,
+    log: &Path,
+    settings: &[&str],
+) -> Result<()> {
     ensure!(
         checkout.join("driver/Makefile").exists(),
         "{} has no driver/Makefile",
         checkout.display()
     );
     let binds = [
-        Bind::read_only(&checkout, CHECKOUT),
+        Bind::read_only(checkout, CHECKOUT),
         Bind::writable(output, OUTPUT),
     ];
     let mut argv = vec![
@@ -67,7 +77,7 @@ pub(crate) fn make(lab: &Lab, output: &Path, log: &Path, settings: &[&str]) -> R
 }
 
 /// A digest of all that the module is made from.
-fn fingerprint(lab: &Lab) -> Result<String> {
+pub(crate) fn fingerprint(lab: &Lab) -> Result<String> {
     let mut all = format!("{} {}", recipe::key(), lab.kernel.record()).into_bytes();
     let mut left = vec![
         workspace::dir().join("driver"),

@@ -22,6 +22,7 @@ mod kernels;
 mod kvm;
 mod licences;
 mod machine;
+mod mutants;
 mod pages;
 mod panics;
 mod prepare;
@@ -81,6 +82,11 @@ enum Command {
     },
     /// Make the documentation's book, and say where it is.
     Book,
+    /// Put defects into the driver, one at a time, and see that the tests notice.
+    Mutants {
+        /// Which ones: the files in tests/mutants; all, if none is named.
+        names: Vec<String>,
+    },
     /// Put what the tests told of themselves when they last ran into docs/reliability.md.
     Report,
     /// Boot the VM, load the driver, run a command as root in it and pass on its output and exit status.
@@ -115,6 +121,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test { filter } => test::run(&filter),
         Command::Check { filter } => check::run(filter.as_deref().unwrap_or_default()),
         Command::Book => book::run(),
+        Command::Mutants { names } => mutants::run(&names),
         Command::Report => report::write(),
         Command::Vm(args) => vm::command(&args),
         Command::Kernel(command) => prepare::run(&command),

@@ -1,0 +1,423 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! `cargo xtask mutants`: whether the tests would notice.
+//!
+//! Each file in `tests/mutants` is a patch that puts one defect into the driver. Its first lines say which test must
+//! notice that, and in which kernel: `Defect:`, `Test:`, `Kernel:` (the stock one, if it is left out). The patched driver
+//! is built beside the real one and loaded instead of it, and the test must fail, or the kernel complain. Before that, the
+//! same tests must pass with the driver as it is.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{bail, ensure, Context, Result};
+use duct::cmd;
+use fs_err as fs;
+
+use crate::job::Job;
+use crate::setup::Lab;
+use crate::vm::{self, Args};
+use crate::{driver, programs, recipe, report, trouble, workspace};
+
+/// Where the patches are.
+const DIR: &str = "tests/mutants";
+
+/// How many seconds one boot may take.
+const LIMIT: u64 = 1200;
+
+/// The driver as it is.
+const ORIGINAL: &str = "original";
+
+/// A defect, and what must notice it.
+#[derive(Clone, Debug, PartialEq)]
+struct Mutant {
+    name: String,
+    defect: String,
+    test: String,
+    kernel: String,
+}
+
+impl Mutant {
+    /// Reads the first lines of a patch.
+    fn parse(name: &str, patch: &str) -> Result<Self> {
+        let head: Vec<_> = patch
+            .lines()
+            .take_while(|line| !line.starts_with("--- "))
+            .collect();
+        let field = |key: &str| {
+            head.iter()
+                .find_map(|line| line.strip_prefix(key))
+                .map(str::trim)
+        };
+        let mutant = Self {
+            name: name.into(),
+            defect: field("Defect:").context("no line `Defect: …`")?.into(),
+            test: field("Test:").context("no line `Test: …`")?.into(),
+            kernel: field("Kernel:").unwrap_or("stock").into(),
+        };
+        ensure!(
+            mutant.test.contains("::") && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
+            "a test is called FILE::NAME, and a mutant in small letters and dashes"
+        );
+        Ok(mutant)
+    }
+}
+
+/// What became of a mutant.
+#[derive(Clone, Debug, PartialEq)]
+enum Fate {
+    /// The test failed.
+    TestFailed,
+    /// The kernel complained, or ended.
+    Kernel(String),
+    /// Nobody noticed.
+    Survived,
+    /// It cannot be told.
+    Unknown(String),
+}
+
+/// Runs the mutants with these names, or all.
+pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
+    let all = read(&workspace::dir().join(DIR))?;
+    for name in names {
+        ensure!(
+            all.iter().any(|mutant| mutant.name == *name),
+            "there is no {DIR}/{name}.patch"
+        );
+    }
+    let chosen: Vec<_> = all
+        .into_iter()
+        .filter(|mutant| names.is_empty() || names.contains(&mutant.name))
+        .collect();
+    let (lab, tests) = vm::lab_and(|| Ok(vec![programs::chrmem()?, programs::tests()?]))?;
+    let mut kernels: BTreeMap<&str, Vec<&Mutant>> = BTreeMap::new();
+    for mutant in &chosen {
+        kernels.entry(&mutant.kernel).or_default().push(mutant);
+    }
+    let (mut killed, mut survived, mut failed) = (0, 0, 0);
+    for (kernel, mutants) in kernels {
+        let args = Args {
+            kernel: kernel.into(),
+            no_load: true,
+            timeout: LIMIT,
+            ..Args::default()
+        };
+        let fates = fates(&lab, &args, &tests, &mutants)?;
+        for (mutant, fate) in mutants.iter().zip(fates) {
+            let by = match &fate {
+                Fate::TestFailed => format!("killed    by {}", mutant.test),
+                Fate::Kernel(line) => {
+                    format!("killed    by the kernel, in {}: {line}", mutant.test)
+                }
+                Fate::Survived => format!("SURVIVED  {}: a test is missing", mutant.test),
+                Fate::Unknown(why) => format!("FAILED    {why}"),
+            };
+            println!("{:24} {:60} {by}", mutant.name, mutant.defect);
+            match fate {
+                Fate::TestFailed | Fate::Kernel(_) => killed += 1,
+                Fate::Survived => survived += 1,
+                Fate::Unknown(_) => failed += 1,
+            }
+            let noticed = match fate {
+                Fate::TestFailed => format!("`{}`", mutant.test),
+                Fate::Kernel(_) => format!("the kernel, in `{}`", mutant.test),
+                _ => "nobody".into(),
+            };
+            report::keep(
+                &format!("mutants-{kernel}"),
+                &format!("report: mutants: {}: {noticed}\n", mutant.defect),
+            )?;
+        }
+    }
+    println!("{killed} killed, {survived} survived");
+    println!("{killed} passed, {} failed", survived + failed);
+    Ok(if survived + failed == 0 && killed > 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// The mutants in a directory.
+fn read(dir: &Path) -> Result<Vec<Mutant>> {
+    let mut mutants = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let path = entry?.path();
+        let Some(name) = path
+            .file_name()
+            .and_then(|name| name.to_str()?.strip_suffix(".patch"))
+        else {
+            continue;
+        };
+        let patch = fs::read_to_string(&path)?;
+        mutants.push(Mutant::parse(name, &patch).with_context(|| path.display().to_string())?);
+    }
+    mutants.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(mutants)
+}
+
+/// Builds the mutants and lets them loose: what becomes of each.
+fn fates(lab: &Lab, args: &Args, programs: &[PathBuf], mutants: &[&Mutant]) -> Result<Vec<Fate>> {
+    let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
+    let mut turns = Vec::new();
+    for mutant in mutants {
+        match build(lab, &mutant.name) {
+            Ok(module) => turns.push(Turn {
+                name: mutant.name.clone(),
+                test: mutant.test.clone(),
+                module,
+            }),
+            Err(error) => {
+                fates.insert(mutant.name.clone(), Fate::Unknown(format!("{error:#}")));
+            }
+        }
+    }
+    // First the driver as it is, which every one of the tests must let pass.
+    let original = driver::build(lab)?;
+    let mut tests: Vec<_> = mutants.iter().map(|mutant| &mutant.test).collect();
+    tests.sort();
+    tests.dedup();
+    let originals = tests.iter().enumerate().map(|(number, test)| Turn {
+        name: format!("{ORIGINAL}-{number}"),
+        test: (*test).clone(),
+        module: original.clone(),
+    });
+    let mut left: Vec<Turn> = originals.chain(turns).collect();
+    while !left.is_empty() {
+        let (done, log) = boot(lab, args, programs, &left)?;
+        ensure!(!done.is_empty(), "the guest did not begin");
+        for (turn, status) in left.drain(..done.len()).zip(done) {
+            let complaint = section(&log, &turn.name).find(|line| trouble::is_trouble(line));
+            let fate = match (status, complaint) {
+                (_, Some(line)) => Fate::Kernel(line.trim().to_owned()),
+                (Some(End::Passed), None) => Fate::Survived,
+                (Some(End::Failed), None) => Fate::TestFailed,
+                (Some(End::Unknown(why)), None) => Fate::Unknown(why),
+                (None, None) => Fate::Kernel("it did not end".into()),
+            };
+            if turn.name.starts_with(ORIGINAL) && fate != Fate::Survived {
+                bail!(
+                    "{} does not pass with the driver as it is: {fate:?}",
+                    turn.test
+                );
+            }
+            fates.insert(turn.name, fate);
+        }
+    }
+    let fate = |mutant: &&Mutant| fates.remove(&mutant.name);
+    Ok(mutants
+        .iter()
+        .map(fate)
+        .map(|fate| fate.unwrap_or(Fate::Unknown("it did not run".into())))
+        .collect())
+}
+
+/// One module, and the test that it is loaded for.
+struct Turn {
+    name: String,
+    test: String,
+    module: PathBuf,
+}
+
+/// How a turn ended.
+enum End {
+    Passed,
+    Failed,
+    Unknown(String),
+}
+
+/// What the guest does: a line `begins NAME` and a line `ends NAME STATUS` for each turn. A driver that does not go ends it.
+const SCRIPT: &str = r#"turn() {
+    echo "mutant begins $1" | tee /dev/kmsg
+    if insmod "$3"; then
+        CHRMEM_KO=$3 chrmem-vm-tests --exact "$2" > /tmp/out 2>&1
+        status=$?
+        grep -q "^running 1 test$" /tmp/out || status=none
+        cat /tmp/out >&2
+    else
+        status=load
+    fi
+    for i in $(seq 50); do
+        rmmod chrmem 2> /dev/null
+        grep -q "^chrmem " /proc/modules || break
+        sleep 0.1
+    done
+    sleep 0.2
+    echo "mutant ends $1 $status"
+    ! grep -q "^chrmem " /proc/modules || exit 0
+}
+modprobe configfs
+"#;
+
+/// Boots once, and runs as many turns as it lasts; how each ended, `None` for one that the guest did not survive.
+fn boot(
+    lab: &Lab,
+    args: &Args,
+    programs: &[PathBuf],
+    turns: &[Turn],
+) -> Result<(Vec<Option<End>>, String)> {
+    let mut job = Job::new(args, lab, programs)?;
+    let mut script = SCRIPT.to_owned();
+    for turn in turns {
+        let file = format!("{}.ko", turn.name);
+        job.add(&file, &fs::read(&turn.module)?)?;
+        script += &format!("turn {} {} /lab/{file}\n", turn.name, turn.test);
+    }
+    job.add("mutants", script.as_bytes())?;
+    job.command(["bash", "./mutants"])?;
+    let output = Captured::default();
+    let outcome = job.run(output.clone())?;
+    let text = output.text();
+    let log = String::from_utf8_lossy(&fs::read(&outcome.console)?).replace('\r', "");
+    fs::remove_file(&outcome.console)?;
+    let mut ends = Vec::new();
+    for turn in turns {
+        if !text.contains(&format!("mutant begins {}\n", turn.name)) {
+            break;
+        }
+        let end = text
+            .lines()
+            .find_map(|line| line.strip_prefix(&format!("mutant ends {} ", turn.name)));
+        ends.push(end.map(|status| match status {
+            "0" => End::Passed,
+            "none" => End::Unknown(format!("there is no test {}", turn.test)),
+            "load" => End::Unknown("it cannot be loaded".into()),
+            _ => End::Failed,
+        }));
+    }
+    // There was no time left for the last one, which is not its fault, unless it had all of it.
+    if outcome.faults.iter().any(|it| it.contains("did not end")) {
+        if let Some(None) = ends.last() {
+            ends.pop();
+            if ends.is_empty() {
+                let why = format!("it did not end within {LIMIT} s");
+                ends.push(Some(End::Unknown(why)));
+            }
+        }
+    }
+    Ok((ends, log))
+}
+
+/// The lines of the kernel's log from a turn's beginning to the next one's.
+fn section<'a>(log: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
+    let begins = format!("mutant begins {name}");
+    log.lines()
+        .skip_while(move |line| !line.ends_with(&begins))
+        .skip(1)
+        .take_while(|line| !line.contains("mutant begins "))
+}
+
+/// Builds a mutant, if its patch or the driver has changed since it was.
+fn build(lab: &Lab, name: &str) -> Result<PathBuf> {
+    let dir = workspace::target()?.join("mutants").join(name);
+    let (source, output) = (dir.join("source"), dir.join("output"));
+    let checkout = workspace::dir();
+    let patch = checkout.join(DIR).join(format!("{name}.patch"));
+    let made_from = format!(
+        "{} {}",
+        driver::fingerprint(lab)?,
+        recipe::digest(&fs::read(&patch)?)
+    );
+    let (stamp, module) = (dir.join("built-from"), output.join("chrmem.ko"));
+    if module.exists() && fs::read_to_string(&stamp).is_ok_and(|it| it == made_from) {
+        return Ok(module);
+    }
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    fs::create_dir_all(&output)?;
+    for part in ["driver", "uapi/src"] {
+        copy(&checkout.join(part), &source.join(part))?;
+    }
+    // The copy is no part of the repository, where git would leave alone what it does not track.
+    let applied = cmd!("git", "apply", "--whitespace=nowarn", &patch)
+        .dir(&source)
+        .env("GIT_CEILING_DIRECTORIES", &dir)
+        .stderr_to_stdout()
+        .stdout_capture()
+        .unchecked()
+        .run()?;
+    ensure!(
+        applied.status.success(),
+        "{DIR}/{name}.patch has to be renewed, it does not fit to the driver any more: {}",
+        String::from_utf8_lossy(&applied.stdout)
+    );
+    driver::make_from(lab, &source, &output, &dir.join("log"), &[])?;
+    fs::write(stamp, made_from)?;
+    Ok(module)
+}
+
+/// Copies a directory.
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let to = to.join(path.file_name().context("a file without a name")?);
+        if path.is_dir() {
+            copy(&path, &to)?;
+        } else {
+            fs::copy(&path, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the guest prints.
+#[derive(Clone, Default)]
+struct Captured(Arc<Mutex<Vec<u8>>>);
+
+impl Captured {
+    fn text(&self) -> String {
+        self.0
+            .lock()
+            .map(|text| String::from_utf8_lossy(&text).into_owned())
+            .unwrap_or_default()
+    }
+}
+
+impl Write for Captured {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if let Ok(mut text) = self.0.lock() {
+            text.extend(bytes);
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{read, section, Mutant};
+    use crate::workspace;
+
+    #[test]
+    fn a_patch_says_what_it_is() {
+        let patch =
+            "Defect: growth is allowed\nTest: map::growing\n\n--- a/x\n+++ b/x\nTest: no::no\n";
+        let mutant = Mutant::parse("growth", patch).unwrap();
+        assert_eq!(mutant.defect, "growth is allowed");
+        assert_eq!((&*mutant.test, &*mutant.kernel), ("map::growing", "stock"));
+        assert!(Mutant::parse("growth", "Defect: x\n--- a/x\nTest: map::growing\n").is_err());
+    }
+
+    #[test]
+    fn there_are_at_least_twenty() {
+        let mutants = read(&workspace::dir().join(super::DIR)).unwrap();
+        assert!(mutants.len() >= 20, "{}", mutants.len());
+    }
+
+    #[test]
+    fn a_complaint_belongs_to_who_had_the_turn() {
+        let log = "[1] mutant begins a\n[2] fine\n[3] mutant begins b\n[4] BUG: x\n[5] mutant begins ab\n[6] y\n";
+        let of = |name| section(log, name).collect::<Vec<_>>();
+        assert_eq!(of("a"), ["[2] fine"]);
+        assert_eq!(of("b"), ["[4] BUG: x"]);
+        assert_eq!(of("ab"), ["[6] y"]);
+    }
+}
