@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
-# dkms.sh RELEASE FILE OUTPUT: DKMS skips Debian's kernel as it comes, and builds the module where Rust's metadata is.
-# The module goes to OUTPUT.
+# dkms.sh RELEASE FILE OUTPUT TREE: DKMS skips Debian's kernel as it comes, and builds the module where Rust's metadata is, that is
+# against the prepared TREE. The module goes to OUTPUT.
 set -eu
 . /run/chrmem/tests/clean.sh
-release=$1 file=$2 output=$3
+release=$1 file=$2 output=$3 tree=$4
 export DEBIAN_FRONTEND=noninteractive
 apt-get -qq update > /tmp/log 2>&1
 apt-get -qq install -y --no-install-recommends dkms > /tmp/log 2>&1 || { cat /tmp/log; exit 1; }
@@ -26,7 +26,7 @@ status=0
 dkms build chrmem/$version -k 7.99.1-amd64 --kernelsourcedir /tmp/other > /tmp/log 2>&1 || status=$?
 [ $status = 77 ] || { cat /tmp/log; echo "error: dkms ended with $status, not 77"; exit 1; }
 # With a prepared tree: built, installed, found.
-dkms install chrmem/$version -k "$release" --kernelsourcedir /usr/src/linux > /tmp/log 2>&1 || { cat /tmp/log /var/lib/dkms/chrmem/*/build/make.log; exit 1; }
+dkms install chrmem/$version -k "$release" --kernelsourcedir "$tree" > /tmp/log 2>&1 || { cat /tmp/log /var/lib/dkms/chrmem/*/build/make.log; exit 1; }
 dkms status chrmem | grep "$release.*installed"
 built=$(modinfo -k "$release" -n chrmem)
 modinfo -k "$release" -F signer chrmem

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Errors that the `kernel` crate of 7.2 has no names for.
+//! Errors that the `kernel` crate has no names for.
 
 use kernel::{
     bindings,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Safe wrappers around what the `kernel` crate of Linux 7.2 lacks.
+//! Safe wrappers around what the `kernel` crate lacks, and around what differs from one series of kernels to the next.
 //!
 //! Every unsafe line of the driver is here, and nothing here knows what the driver is for: each
 //! file could be submitted to the kernel.

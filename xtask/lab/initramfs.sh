@@ -10,10 +10,13 @@ cd "$tree"
 mkdir bin lib lab lower new root
 cp /usr/bin/busybox bin/
 cat > init
+touch lib/order
 chmod +x init
 # modules.dep has a line "module: what it needs, nearest first"; load order is the reverse.
 for name in "$@"; do
     line=$(grep "/$name\.ko[^:]*:" "$modules/modules.dep" | head -n 1)
+    # What is built into the kernel is there.
+    [ -n "$line" ] || ! grep -q "/$name\.ko$" "$modules/modules.builtin" || continue
     [ -n "$line" ] || { echo "error: the kernel has no module $name" >&2; exit 1; }
     for file in $(echo "$line" | tr -d : | awk '{ for (i = NF; i > 0; i--) print $i }'); do
         plain=$(basename "$file" | sed 's/\.ko.*/.ko/')

@@ -13,7 +13,7 @@ use crate::cache::Lock;
 use crate::progress::{logged, Step};
 use crate::root::Bind;
 use crate::setup::{self, Lab};
-use crate::workspace;
+use crate::{kernel, workspace};
 
 /// Where the book's program sees things.
 const CHECKOUT: &str = "/run/chrmem/checkout";
@@ -35,7 +35,7 @@ const START: &str = "<!DOCTYPE html>
 
 /// Makes the book, and says where it is.
 pub(crate) fn run() -> Result<ExitCode> {
-    let lab = setup::lab()?;
+    let lab = setup::lab(kernel::STOCK)?;
     println!("{}", make(&lab)?.join("index.html").display());
     Ok(ExitCode::SUCCESS)
 }

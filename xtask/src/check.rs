@@ -10,7 +10,7 @@ use duct::{cmd, Expression};
 use fs_err as fs;
 
 use crate::setup::{self, Lab};
-use crate::{book, driver, licences, pages, panics, workspace};
+use crate::{book, driver, kernel, licences, pages, panics, workspace};
 
 /// A check: its name and what it does.
 type Check = (&'static str, fn(&Lab) -> Result<()>);
@@ -41,7 +41,7 @@ const CHECKS: &[Check] = &[
 
 /// Runs every check whose name has `filter` in it.
 pub(crate) fn run(filter: &str) -> Result<ExitCode> {
-    let lab = setup::lab()?;
+    let lab = setup::lab(kernel::STOCK)?;
     let mut code = ExitCode::SUCCESS;
     for (name, check) in CHECKS.iter().filter(|(name, _)| name.contains(filter)) {
         let start = Instant::now();

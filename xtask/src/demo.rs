@@ -19,7 +19,7 @@ pub(crate) fn run(svg: Option<&Path>) -> Result<ExitCode> {
         no_load: true,
         ..Args::default()
     };
-    let (lab, chrmem) = vm::lab_and(programs::chrmem)?;
+    let (lab, chrmem) = vm::lab_and(&args.kernel, programs::chrmem)?;
     let mut job = Job::new(&args, &lab, &[chrmem])?;
     job.add("demo.sh", include_bytes!("../guest/demo.sh"))?;
     job.command(["sh", "demo.sh"])?;

@@ -14,7 +14,7 @@ use anyhow::Result;
 use fs_err as fs;
 
 use crate::vm;
-use crate::{driver, workspace};
+use crate::{driver, kernel, workspace};
 
 /// What is to be done.
 #[derive(clap::Args)]
@@ -49,7 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         show(&crates::make()?);
     }
     if wanted(Part::Debs) {
-        let (lab, chrmem) = vm::lab_and(build::chrmem)?;
+        let (lab, chrmem) = vm::lab_and(kernel::STOCK, build::chrmem)?;
         let module = driver::build(&lab)?;
         let debs = debs::make(&lab, &chrmem, &module)?;
         show(&debs.files);

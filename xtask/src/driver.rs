@@ -22,7 +22,7 @@ const OUTPUT: &str = "/run/chrmem/output";
 pub(crate) fn build(lab: &Lab) -> Result<PathBuf> {
     let output = workspace::target()?
         .join("driver")
-        .join(&lab.kernel.release);
+        .join(lab.kernel.release());
     fs::create_dir_all(&output)?;
     let _alone = Lock::exclusive(&output.join("lock"), "building the driver")?;
     let stamp = output.join("built-from");
@@ -39,12 +39,12 @@ pub(crate) fn build(lab: &Lab) -> Result<PathBuf> {
     Ok(module)
 }
 
-/// Builds into `output`, with the compiler's extra warnings and make's `settings`; what make prints goes to `log`.
+/// Builds the driver into `output`, with the compiler's extra warnings and make's `settings`; what make prints goes to `log`.
 pub(crate) fn make(lab: &Lab, output: &Path, log: &Path, settings: &[&str]) -> Result<()> {
     make_from(lab, &workspace::dir(), output, log, settings)
 }
 
-/// Builds what is in `checkout`, into `output`.
+/// Builds the driver of another `checkout`.
 pub(crate) fn make_from(
     lab: &Lab,
     checkout: &Path,
@@ -52,6 +52,25 @@ pub(crate) fn make_from(
     log: &Path,
     settings: &[&str],
 ) -> Result<()> {
+    let kdir = format!("KDIR={}", lab.kernel.build());
+    let dir = format!("{CHECKOUT}/driver");
+    let words: Vec<_> = ["-C", &dir, &kdir]
+        .into_iter()
+        .chain(settings.iter().copied())
+        .collect();
+    run(lab, checkout, output, log, &words).context("the driver does not build")
+}
+
+/// Builds another module of this checkout, in `dir`, into `output`.
+pub(crate) fn make_other(lab: &Lab, dir: &str, output: &Path, log: &Path) -> Result<()> {
+    let source = format!("M={CHECKOUT}/{dir}");
+    let words = ["-C", &lab.kernel.build(), &source, "modules"];
+    run(lab, &workspace::dir(), output, log, &words)
+        .with_context(|| format!("{dir} does not build"))
+}
+
+/// Runs make in the tree.
+fn run(lab: &Lab, checkout: &Path, output: &Path, log: &Path, words: &[&str]) -> Result<()> {
     ensure!(
         checkout.join("driver/Makefile").exists(),
         "{} has no driver/Makefile",
@@ -63,17 +82,13 @@ pub(crate) fn make_from(
     ];
     let mut argv = vec![
         "make".into(),
-        "-C".into(),
-        format!("{CHECKOUT}/driver"),
-        "KDIR=/usr/src/linux".into(),
         format!("MO={OUTPUT}"),
-        format!("CC={}", recipe::CC),
+        lab.kernel.compilers(),
         "W=1".into(),
     ];
-    argv.extend(settings.iter().map(|setting| (*setting).to_owned()));
+    argv.extend(words.iter().map(|word| (*word).to_owned()));
     logged(&lab.root.command(&binds, argv), log, |_| {})
         .map_err(|error| anyhow!(format!("{error:#}").replace(&format!("{CHECKOUT}/"), "")))
-        .context("the driver does not build")
 }
 
 /// A digest of all that the module is made from.

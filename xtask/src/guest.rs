@@ -18,7 +18,8 @@ use rustix::termios::{tcgetattr, tcsetattr, OptionalActions};
 use crate::progress::Step;
 use crate::{cache, machine, trouble};
 
-/// How long the guest may take until its first own program runs. It takes ten seconds where the host has nothing else to do.
+/// How long the guest may take until its first own program runs. It takes ten seconds where the host has nothing else to do,
+/// and half a minute with sanitizers.
 const BOOT_LIMIT: Duration = Duration::from_secs(300);
 /// How long it may take to power off.
 const END_LIMIT: Duration = Duration::from_secs(30);

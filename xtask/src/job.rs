@@ -150,6 +150,7 @@ impl<'a> Job<'a> {
             ("LOAD", flag(!self.args.no_load).to_owned()),
             ("PARAMS", self.args.params.clone()),
             ("INTERACTIVE", flag(self.interactive).to_owned()),
+            ("SOURCE", self.lab.kernel.source()),
             ("SHARE", flag(self.args.share.is_some()).to_owned()),
             ("ROWS", size.map_or(24, |size| size.ws_row).to_string()),
             ("COLUMNS", size.map_or(80, |size| size.ws_col).to_string()),
@@ -167,7 +168,7 @@ impl<'a> Job<'a> {
 
     /// Starts the guest.
     fn start(&self) -> Result<Guest> {
-        let step = Step::new(format!("booting Linux {}", self.lab.kernel.version), None);
+        let step = Step::new(format!("booting {}", self.lab.kernel.name()), None);
         let root = self.root.unwrap_or(&self.lab.root);
         let qemu = machine::qemu(self.lab, root, self.args, self.dir.path(), self.interactive)?;
         let qemu = match self.interactive {

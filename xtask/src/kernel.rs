@@ -1,87 +1,185 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Which kernel the lab takes: the newest of the series that the distribution has an image and a source of in the same version.
+//! Which kernels the lab has: of each series, the newest that the distribution has an image and a source of in the same
+//! version, and one that is built from that source to find mistakes.
 
 use std::collections::HashMap;
 
-use anyhow::{Context, Result};
+use anyhow::{bail, Context, Result};
 
-/// A packaged kernel.
+use crate::{kernels, recipe};
+
+/// The kernel that is asked for by this name is the newest of the distribution's.
+pub(crate) const STOCK: &str = "stock";
+
+/// The one that is asked for by this name is built with sanitizers, from the source of the stock kernel.
+pub(crate) const DEBUG: &str = "debug";
+
+/// A kernel of the distribution's, or built from its source.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Kernel {
-    /// What `uname -r` says.
-    pub(crate) release: String,
+    /// What `uname -r` says of the distribution's kernel.
+    packaged: String,
     /// The version of its packages.
     pub(crate) version: String,
+    /// Whether it is built from the distribution's source, with sanitizers.
+    pub(crate) debug: bool,
 }
 
 impl Kernel {
-    /// Reads what [`Kernel::record`] wrote.
-    pub(crate) fn parse(record: &str) -> Option<Self> {
-        let (release, version) = record.trim().split_once(' ')?;
-        Some(Self {
-            release: release.into(),
+    /// The distribution's kernel of which `uname -r` says `release`, whose packages have this version.
+    pub(crate) fn packaged_as(release: impl Into<String>, version: impl Into<String>) -> Self {
+        Self {
+            packaged: release.into(),
             version: version.into(),
-        })
+            debug: false,
+        }
     }
 
-    /// One line that names the kernel.
+    /// Reads what [`Kernel::record`] wrote of a kernel of the distribution's.
+    fn parse(record: &str) -> Option<Self> {
+        let (release, version) = record.trim().split_once(' ')?;
+        Some(Self::packaged_as(release, version))
+    }
+
+    /// One line that names the distribution's kernel.
     pub(crate) fn record(&self) -> String {
-        format!("{} {}\n", self.release, self.version)
+        format!("{} {}\n", self.packaged, self.version)
+    }
+
+    /// What `uname -r` says.
+    pub(crate) fn release(&self) -> String {
+        match self.debug {
+            true => format!("{}-{DEBUG}", self.upstream()),
+            false => self.packaged.clone(),
+        }
+    }
+
+    /// What `uname -r` says of the distribution's kernel, which its packages are called after.
+    pub(crate) fn packaged(&self) -> &str {
+        &self.packaged
+    }
+
+    /// What it is called in what the user reads.
+    pub(crate) fn name(&self) -> String {
+        match self.debug {
+            true => format!("Linux {} with sanitizers", self.version),
+            false => format!("Linux {}", self.version),
+        }
+    }
+
+    /// The upstream version, such as 7.2.12.
+    fn upstream(&self) -> &str {
+        &self.packaged[..self.packaged.len() - self.localversion().len()]
     }
 
     /// The part of the release that its source goes by, such as 7.2.
     pub(crate) fn series(&self) -> String {
-        self.release
-            .split('.')
-            .take(2)
-            .collect::<Vec<_>>()
-            .join(".")
+        kernels::series(&self.packaged).to_owned()
     }
 
     /// What the distribution appended to the upstream version.
     pub(crate) fn localversion(&self) -> &str {
-        self.release
+        self.packaged
             .find(|c: char| c != '.' && !c.is_ascii_digit())
-            .map_or("", |at| &self.release[at..])
+            .map_or("", |at| &self.packaged[at..])
     }
 
     /// The packages to install.
     pub(crate) fn packages(&self) -> Vec<String> {
         let mut packages: Vec<_> = ["binary", "modules", "headers"]
             .iter()
-            .map(|part| format!("linux-{part}-{}", self.release))
+            .map(|part| format!("linux-{part}-{}", self.packaged))
             .collect();
         packages.push(format!("linux-source-{}={}", self.series(), self.version));
         packages
     }
 
+    /// Where its source is in the tree.
+    pub(crate) fn source(&self) -> String {
+        format!("/usr/src/linux-{}", self.series())
+    }
+
+    /// Where in the tree it is built, as far as it is: the `KDIR` of modules for it.
+    pub(crate) fn build(&self) -> String {
+        let kind = if self.debug { DEBUG } else { STOCK };
+        format!("{}-{kind}", self.source())
+    }
+
     /// Where its image is in the tree.
     pub(crate) fn image(&self) -> String {
-        format!("/usr/lib/modules/{}/vmlinuz", self.release)
+        match self.debug {
+            true => format!("{}/vmlinux", self.build()),
+            false => format!("/usr/lib/modules/{}/vmlinuz", self.packaged),
+        }
+    }
+
+    /// What make has to be told so that it takes the compilers that the kernel was built with.
+    pub(crate) fn compilers(&self) -> String {
+        match self.debug {
+            true => recipe::LLVM.into(),
+            false => format!("CC={}", recipe::CC),
+        }
+    }
+
+    /// The same source, built with sanitizers.
+    fn debug(self) -> Self {
+        Self {
+            debug: true,
+            ..self
+        }
     }
 }
 
-/// Takes the newest kernel of `series` from apt's records of what is available.
-pub(crate) fn newest(records: &str, series: &str) -> Result<Kernel> {
+/// The newest kernels of the series that the driver is written for, the newest series first, from apt's records of what is available.
+pub(crate) fn available(records: &str) -> Result<Vec<Kernel>> {
     let packages: HashMap<_, _> = records.split("\n\n").filter_map(package).collect();
-    packages
-        .iter()
-        .filter_map(|(name, version)| {
-            let release = name.strip_prefix("linux-binary-")?.strip_suffix("-amd64")?;
-            // Flavours have a name of their own in between; `unsigned` images are not what a machine boots.
-            let plain = release.starts_with(|c: char| c.is_ascii_digit()) && !release.contains('-');
-            let kernel = Kernel {
-                release: format!("{release}-amd64"),
-                version: (*version).to_owned(),
-            };
-            let source = packages.get(format!("linux-source-{}", kernel.series()).as_str())?;
-            (plain && kernel.series() == series && source == version).then_some(kernel)
-        })
-        .max_by_key(|kernel| numbers(&kernel.version))
-        .with_context(|| {
-            format!("the distribution offers no Linux {series} that has an image and a source of the same version")
-        })
+    let newest = |series: &str| {
+        packages
+            .iter()
+            .filter_map(|(name, version)| {
+                let release = name.strip_prefix("linux-binary-")?.strip_suffix("-amd64")?;
+                // Flavours have a name of their own in between; `unsigned` images are not what a machine boots.
+                let plain =
+                    release.starts_with(|c: char| c.is_ascii_digit()) && !release.contains('-');
+                let kernel = Kernel::packaged_as(format!("{release}-amd64"), *version);
+                let source = packages.get(format!("linux-source-{series}").as_str())?;
+                (plain && kernel.series() == series && source == version).then_some(kernel)
+            })
+            .max_by_key(|kernel| numbers(&kernel.version))
+    };
+    let mut kernels: Vec<_> = kernels::supported().filter_map(newest).collect();
+    kernels.reverse();
+    if kernels.is_empty() {
+        bail!(
+            "the distribution offers no Linux {} that has an image and a source of the same version",
+            kernels::supported().collect::<Vec<_>>().join(" or ")
+        );
+    }
+    Ok(kernels)
+}
+
+/// The kernel that is asked for by `name`, of those that [`available`] found, as they were recorded.
+pub(crate) fn find(records: &str, name: &str) -> Result<Kernel> {
+    let kernels: Vec<_> = records.lines().filter_map(Kernel::parse).collect();
+    let first = kernels
+        .first()
+        .context("the record of what kernels there are is damaged")?;
+    match name {
+        STOCK => Ok(first.clone()),
+        DEBUG => Ok(first.clone().debug()),
+        _ => kernels
+            .iter()
+            .find(|kernel| kernel.series() == name)
+            .cloned()
+            .with_context(|| {
+                let series: Vec<_> = kernels.iter().map(Kernel::series).collect();
+                format!(
+                    "there is no kernel `{name}`; the kernels are: {STOCK}, {DEBUG}, {}",
+                    series.join(", ")
+                )
+            }),
+    }
 }
 
 /// Name and version in one of apt's records.
@@ -104,24 +202,55 @@ fn numbers(version: &str) -> Vec<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::{newest, numbers, Kernel};
+    use super::{available, find, numbers, Kernel};
 
     const RECORDS: &str = "Package: linux-binary-7.2.9+deb13-amd64\nVersion: 7.2.9-1~bpo13+1\n\n\
          Package: linux-binary-7.2.12+deb13-amd64\nSource: linux\nVersion: 7.2.12-1~bpo13+1\n\n\
          Package: linux-binary-7.2.12+deb13-rt-amd64\nVersion: 7.2.12-1~bpo13+1\n\n\
-         Package: linux-binary-unsigned-7.3.4+deb13-amd64\nVersion: 7.3.4-1~bpo13+1\n\n\
+         Package: linux-binary-unsigned-7.3.5+deb13-amd64\nVersion: 7.3.5-1~bpo13+1\n\n\
          Package: linux-binary-7.3.4+deb13-amd64\nVersion: 7.3.4-1~bpo13+1\n\n\
+         Package: linux-binary-7.9.1+deb13-amd64\nVersion: 7.9.1-1~bpo13+1\n\n\
+         Package: linux-source-7.9\nVersion: 7.9.1-1~bpo13+1\n\n\
          Package: linux-source-7.3\nVersion: 7.3.4-1~bpo13+1\n\n\
          Package: linux-source-7.2\nVersion: 7.2.12-1~bpo13+1\n";
 
+    fn recorded() -> String {
+        let kernels = available(RECORDS).unwrap();
+        kernels.iter().map(Kernel::record).collect()
+    }
+
     #[test]
-    fn takes_the_newest_of_the_series_that_is_complete() {
-        let kernel = newest(RECORDS, "7.2").unwrap();
-        assert_eq!(kernel.release, "7.2.12+deb13-amd64");
+    fn takes_the_newest_of_each_series_that_is_complete() {
+        let kernel = find(&recorded(), "7.2").unwrap();
+        assert_eq!(kernel.release(), "7.2.12+deb13-amd64");
         assert_eq!(kernel.version, "7.2.12-1~bpo13+1");
         assert_eq!(kernel.series(), "7.2");
         assert_eq!(kernel.localversion(), "+deb13-amd64");
-        assert_eq!(Kernel::parse(&kernel.record()), Some(kernel));
+        assert_eq!(kernel.build(), "/usr/src/linux-7.2-stock");
+    }
+
+    #[test]
+    fn stock_is_the_newest_that_the_driver_is_written_for() {
+        let kernel = find(&recorded(), "stock").unwrap();
+        assert_eq!(kernel.release(), "7.3.4+deb13-amd64");
+    }
+
+    #[test]
+    fn debug_is_built_from_the_source_of_stock() {
+        let kernel = find(&recorded(), "debug").unwrap();
+        assert_eq!(kernel.release(), "7.3.4-debug");
+        assert_eq!(kernel.packaged(), "7.3.4+deb13-amd64");
+        assert_eq!(kernel.source(), "/usr/src/linux-7.3");
+        assert_eq!(kernel.build(), "/usr/src/linux-7.3-debug");
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_the_known_ones() {
+        let error = find(&recorded(), "7.9").unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "there is no kernel `7.9`; the kernels are: stock, debug, 7.3, 7.2"
+        );
     }
 
     #[test]
@@ -132,10 +261,7 @@ mod tests {
 
     #[test]
     fn no_source_no_kernel() {
-        assert!(newest(
-            "Package: linux-binary-7.2.9+deb13-amd64\nVersion: 7.2.9-1~bpo13+1\n",
-            "7.2"
-        )
-        .is_err());
+        let records = "Package: linux-binary-7.2.9+deb13-amd64\nVersion: 7.2.9-1~bpo13+1\n";
+        assert!(available(records).is_err());
     }
 }

@@ -54,6 +54,12 @@ pub(crate) fn qemu(
         None if kvm::works(lab)? => Accel::Kvm,
         None => Accel::Tcg,
     };
+    let mem = match &args.mem {
+        Some(size) => size,
+        // Sanitizers keep records of the memory in the memory.
+        None if lab.kernel.debug => "2G",
+        None => "1G",
+    };
     let smp = if args.icount { 1 } else { args.smp };
     let mut argv: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
@@ -65,7 +71,7 @@ pub(crate) fn qemu(
         "none",
         "-no-reboot",
     ]);
-    add(&["-machine", "q35", "-m", &args.mem, "-smp", &smp.to_string()]);
+    add(&["-machine", "q35", "-m", mem, "-smp", &smp.to_string()]);
     match accel {
         Accel::Kvm => add(&["-accel", "kvm", "-cpu", "max"]),
         // `rep movsb` counts once a byte: without it, copying costs what it costs on real processors.
@@ -87,11 +93,7 @@ pub(crate) fn qemu(
         "-initrd",
         "/run/chrmem/initramfs",
     ]);
-    // Where the host is busy, interrupts of an emulated timer come late, which the kernel would take for a broken board.
-    add(&[
-        "-append",
-        "console=ttyS0 panic=-1 oops=panic no_timer_check",
-    ]);
+    add(&["-append", &command_line(lab, args)]);
     add(&[
         "-chardev",
         &socket(CONSOLE),
@@ -160,6 +162,22 @@ pub(crate) fn qemu(
         binds.push(Bind::writable(dir, SHARE));
     }
     Ok(lab.root.command(&binds, argv))
+}
+
+/// The kernel's command line.
+fn command_line(lab: &Lab, args: &Args) -> String {
+    // Where the host is busy, interrupts of an emulated timer come late, which the kernel would take for a broken board.
+    let mut line = "console=ttyS0 panic=-1 oops=panic no_timer_check".to_owned();
+    if lab.kernel.debug {
+        // Without the slab allocator's caches kmemleak sees every leak; who has a page is recorded; and the first report of
+        // KASAN is not the last.
+        line += " slab_debug=U page_owner=on kasan_multi_shot";
+    }
+    if !args.append.is_empty() {
+        line += " ";
+        line += &args.append;
+    }
+    line
 }
 
 /// A connection to the socket of this name.

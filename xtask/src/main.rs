@@ -10,6 +10,7 @@ mod cache;
 mod check;
 mod debian;
 mod demo;
+mod detectors;
 mod dist;
 mod driver;
 mod guest;
@@ -71,6 +72,10 @@ enum Command {
     },
     /// From a fresh machine to a verdict: the host tests, then the VM tests.
     Test {
+        /// The kernel, as `vm` takes it. `debug` has VM tests of its own, and does without the host tests; a series has the VM tests
+        /// alone.
+        #[arg(long, value_name = "NAME", default_value = kernel::STOCK)]
+        kernel: String,
         /// Passed to the test programs: a part of the names of the tests to run.
         #[arg(last = true)]
         filter: Vec<String>,
@@ -118,7 +123,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Demo { svg } => demo::run(svg.as_deref()),
-        Command::Test { filter } => test::run(&filter),
+        Command::Test { kernel, filter } => test::run(&kernel, &filter),
         Command::Check { filter } => check::run(filter.as_deref().unwrap_or_default()),
         Command::Book => book::run(),
         Command::Mutants { names } => mutants::run(&names),

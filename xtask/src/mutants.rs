@@ -3,7 +3,7 @@
 //! `cargo xtask mutants`: whether the tests would notice.
 //!
 //! Each file in `tests/mutants` is a patch that puts one defect into the driver. Its first lines say which test must
-//! notice that, and in which kernel: `Defect:`, `Test:`, `Kernel:` (the stock one, if it is left out). The patched driver
+//! notice that, and in which kernel: `Defect:`, `Test:`, `Kernel:` (`hardened` or `debug`; the stock one, if it is left out). The patched driver
 //! is built beside the real one and loaded instead of it, and the test must fail, or the kernel complain. Before that, the
 //! same tests must pass with the driver as it is.
 
@@ -18,15 +18,18 @@ use duct::cmd;
 use fs_err as fs;
 
 use crate::job::Job;
-use crate::setup::Lab;
-use crate::vm::{self, Args};
-use crate::{driver, programs, recipe, report, trouble, workspace};
+use crate::setup::{self, Lab};
+use crate::vm::Args;
+use crate::{driver, kernel, programs, recipe, report, test, trouble, workspace};
 
 /// Where the patches are.
 const DIR: &str = "tests/mutants";
 
 /// How many seconds one boot may take.
 const LIMIT: u64 = 1200;
+
+/// Mutants of this name's kernel need the stock one with all that it has to find mistakes with.
+const HARDENED: &str = "hardened";
 
 /// The driver as it is.
 const ORIGINAL: &str = "original";
@@ -92,19 +95,26 @@ pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
         .into_iter()
         .filter(|mutant| names.is_empty() || names.contains(&mutant.name))
         .collect();
-    let (lab, tests) = vm::lab_and(|| Ok(vec![programs::chrmem()?, programs::tests()?]))?;
+    let tests = vec![programs::chrmem()?, programs::tests()?];
     let mut kernels: BTreeMap<&str, Vec<&Mutant>> = BTreeMap::new();
     for mutant in &chosen {
         kernels.entry(&mutant.kernel).or_default().push(mutant);
     }
     let (mut killed, mut survived, mut failed) = (0, 0, 0);
     for (kernel, mutants) in kernels {
+        // The boots are those of `cargo xtask test`.
+        let (kernel, append) = match kernel {
+            HARDENED => (kernel::STOCK, test::HARDENED.append),
+            kernel => (kernel, ""),
+        };
         let args = Args {
             kernel: kernel.into(),
+            append: append.into(),
             no_load: true,
             timeout: LIMIT,
             ..Args::default()
         };
+        let lab = setup::lab(kernel)?;
         let fates = fates(&lab, &args, &tests, &mutants)?;
         for (mutant, fate) in mutants.iter().zip(fates) {
             let by = match &fate {

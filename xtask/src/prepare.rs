@@ -141,10 +141,7 @@ fn debian(release: &str) -> Result<PathBuf> {
         .iter()
         .find_map(|part| version_of(&format!("linux-{part}-{release}")))
         .with_context(|| format!("no package of Linux {release} is installed"))?;
-    let kernel = Kernel {
-        release: release.to_owned(),
-        version,
-    };
+    let kernel = Kernel::packaged_as(release, version);
     let source = format!("linux-source-{}", kernel.series());
     let mut missing: Vec<String> = recipe::BUILD
         .concat()

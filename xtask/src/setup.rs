@@ -10,6 +10,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
+use duct::Expression;
 use fs_err as fs;
 
 use crate::cache::{self, Lock};
@@ -17,7 +18,7 @@ use crate::debian::{self, apt_progress, Installation};
 use crate::kernel::{self, Kernel};
 use crate::progress::{logged, Step};
 use crate::root::Root;
-use crate::{host, recipe};
+use crate::{host, kernels, recipe};
 
 /// The finished lab. Nobody changes it while this value lives.
 pub(crate) struct Lab {
@@ -30,8 +31,8 @@ pub(crate) struct Lab {
     _lock: Lock,
 }
 
-/// The lab, made or repaired where necessary.
-pub(crate) fn lab() -> Result<Lab> {
+/// The lab with the kernel called `name`, made or repaired where necessary.
+pub(crate) fn lab(name: &str) -> Result<Lab> {
     let home = cache::roots()?.join(recipe::key());
     let lock_file = home.with_extension("lock");
     let busy = "setting up the lab";
@@ -40,15 +41,21 @@ pub(crate) fn lab() -> Result<Lab> {
         root: Root::new(home.join("root")),
         dir: home,
     };
-    while home.first_unfinished(false).is_some() {
-        drop(lock);
-        {
-            let _alone = Lock::exclusive(&lock_file, "using or setting up the lab")?;
-            home.set_up()?;
+    while let Some(stage) = home.first_unfinished(name, false)? {
+        if stage.is_of_all() {
+            drop(lock);
+            {
+                let _alone = Lock::exclusive(&lock_file, "using or setting up the lab")?;
+                home.set_up(name, true)?;
+            }
+            lock = Lock::shared(&lock_file, busy)?;
+        } else {
+            // A kernel more does not touch what others are using.
+            let _alone = Lock::exclusive(&home.dir.with_extension("kernels.lock"), busy)?;
+            home.set_up(name, false)?;
         }
-        lock = Lock::shared(&lock_file, busy)?;
     }
-    let kernel = home.kernel()?;
+    let kernel = home.kernel(name)?;
     let initramfs = home.initramfs(&kernel)?;
     Ok(Lab {
         root: home.root,
@@ -58,48 +65,88 @@ pub(crate) fn lab() -> Result<Lab> {
     })
 }
 
-/// One stage of the set-up.
-struct Stage {
-    /// For logs and stamps.
-    name: &'static str,
-    /// The directories that its stamp lists.
-    watched: &'static [&'static str],
-    /// Where to begin when its files are damaged: packages and sources are not repaired one by one.
-    again_from: usize,
-    build: fn(&Home) -> Result<()>,
+/// One stage of the set-up: those of the tree, then those of a kernel in it.
+enum Stage {
+    /// Debian.
+    Debian,
+    /// The list of kernels that there are.
+    Available,
+    /// A kernel's packages.
+    Packages(Kernel),
+    /// Its source.
+    Source(Kernel),
+    /// What modules for it need.
+    Prepare(Kernel),
+    /// The same source, built with sanitizers.
+    Debug(Kernel),
 }
 
-const STAGES: &[Stage] = &[
-    Stage {
-        name: "debian",
-        watched: &["usr/bin", "usr/lib", "usr/include"],
-        again_from: 0,
-        build: Home::debian,
-    },
-    Stage {
-        name: "kernel",
-        watched: &["usr/lib/modules", "usr/bin"],
-        again_from: 0,
-        build: Home::packages,
-    },
-    Stage {
-        name: "source",
-        watched: &["usr/src/linux/rust", "usr/src/linux/include/linux"],
-        again_from: 2,
-        build: Home::source,
-    },
-    Stage {
-        name: "prepare",
-        watched: &[
-            "usr/src/linux/rust",
-            "usr/src/linux/scripts",
-            "usr/src/linux/include",
-            "usr/src/linux/arch/x86",
-        ],
-        again_from: 2,
-        build: Home::prepare,
-    },
-];
+impl Stage {
+    /// For logs and stamps: another for what is made in another way.
+    fn name(&self) -> String {
+        let keyed = |what: &str, kernel: &Kernel, recipe: &[&str]| {
+            let key = recipe::digest(recipe.concat().as_bytes());
+            format!("{what}-{}-{key}", kernel.version)
+        };
+        match self {
+            Self::Debian => "debian".into(),
+            Self::Available => {
+                let series: Vec<_> = kernels::supported().collect();
+                let recipe = format!("{series:?}{}", recipe::AVAILABLE);
+                format!("available-{}", recipe::digest(recipe.as_bytes()))
+            }
+            Self::Packages(kernel) => format!("packages-{}", kernel.version),
+            Self::Source(kernel) => keyed("source", kernel, &[recipe::SOURCE]),
+            Self::Prepare(kernel) => keyed("prepare", kernel, &[recipe::PREPARE]),
+            Self::Debug(kernel) => keyed(
+                "debug",
+                kernel,
+                &[recipe::DEBUG, recipe::DEBUG_CONFIG, recipe::LLVM],
+            ),
+        }
+    }
+
+    /// Whether it makes what others may be using.
+    fn is_of_all(&self) -> bool {
+        matches!(self, Self::Debian)
+    }
+
+    /// The directories that its stamp lists.
+    fn watched(&self) -> Vec<String> {
+        let under = |dir: String, names: &[&str]| {
+            let dir = dir.trim_start_matches('/').to_owned();
+            names.iter().map(|name| format!("{dir}/{name}")).collect()
+        };
+        const BUILT: &[&str] = &["rust", "scripts", "include", "arch/x86/include"];
+        match self {
+            Self::Debian => under("usr".into(), &["bin", "lib/x86_64-linux-gnu", "include"]),
+            Self::Available => Vec::new(),
+            Self::Packages(kernel) => under(
+                "usr".into(),
+                &[
+                    &format!("lib/modules/{}", kernel.packaged()),
+                    &format!("src/linux-headers-{}", kernel.packaged()),
+                ],
+            ),
+            Self::Source(kernel) => under(kernel.source(), &["rust", "include/linux"]),
+            Self::Prepare(kernel) => under(kernel.build(), BUILT),
+            Self::Debug(kernel) => {
+                let mut watched: Vec<_> = under(kernel.build(), BUILT);
+                watched.push(format!("usr/lib/modules/{}", kernel.release()));
+                watched
+            }
+        }
+    }
+
+    /// Whether this is where to begin again when files of `damaged` are not as they were: packages and sources are not
+    /// repaired one by one.
+    fn repairs(&self, damaged: &Self) -> bool {
+        match damaged {
+            Self::Debian | Self::Available | Self::Packages(_) => matches!(self, Self::Debian),
+            Self::Source(_) | Self::Prepare(_) | Self::Debug(_) => matches!(self, Self::Source(_)),
+        }
+    }
+}
 
 /// The directory of one recipe.
 struct Home {
@@ -108,132 +155,212 @@ struct Home {
 }
 
 impl Home {
+    /// The stages for the kernel called `name`, as far as can be told before the first of them.
+    fn stages(&self, name: &str) -> Result<Vec<Stage>> {
+        let mut stages = vec![Stage::Debian, Stage::Available];
+        if self.stamp(&Stage::Available).exists() {
+            let kernel = self.kernel(name)?;
+            stages.push(Stage::Packages(kernel.clone()));
+            stages.push(Stage::Source(kernel.clone()));
+            stages.push(match kernel.debug {
+                true => Stage::Debug(kernel),
+                false => Stage::Prepare(kernel),
+            });
+        }
+        Ok(stages)
+    }
+
     /// The first stage to be built, if any; `report` says why.
-    fn first_unfinished(&self, report: bool) -> Option<usize> {
-        STAGES.iter().enumerate().find_map(|(index, stage)| {
-            let stamp = fs::read_to_string(self.stamp(stage)).ok();
-            let Some(stamp) = stamp else {
+    fn first_unfinished(&self, name: &str, report: bool) -> Result<Option<Stage>> {
+        let mut stages = self.stages(name)?;
+        let unfinished = stages.iter().enumerate().find_map(|(index, stage)| {
+            let Ok(stamp) = fs::read_to_string(self.stamp(stage)) else {
                 return Some(index);
             };
             let damage = damage(self.root.dir(), &stamp)?;
             if report {
                 eprintln!("lab: {damage}; making it again");
             }
-            Some(stage.again_from)
-        })
+            stages.iter().position(|other| other.repairs(stage))
+        });
+        Ok(unfinished.map(|index| stages.swap_remove(index)))
     }
 
-    /// Builds what is unfinished.
-    fn set_up(&self) -> Result<()> {
-        let Some(first) = self.first_unfinished(true) else {
-            return Ok(());
-        };
+    /// Builds what is unfinished of what others may be using, or of what they are not.
+    fn set_up(&self, name: &str, of_all: bool) -> Result<()> {
         host::ready()?;
-        for stage in &STAGES[first..] {
-            if let Err(error) = fs::remove_file(self.stamp(stage)) {
-                ensure!(error.kind() == ErrorKind::NotFound, error);
+        while let Some(stage) = self.first_unfinished(name, true)? {
+            if stage.is_of_all() != of_all {
+                break;
             }
-        }
-        for stage in &STAGES[first..] {
-            (stage.build)(self)
-                .with_context(|| format!("stage `{}` of the set-up failed", stage.name))?;
-            let stamp = self.stamp(stage);
+            self.remove_stamps(&stage)?;
+            self.build(&stage)
+                .with_context(|| format!("stage `{}` of the set-up failed", stage.name()))?;
+            let stamp = self.stamp(&stage);
             let new = stamp.with_extension("new");
-            fs::write(&new, manifest(self.root.dir(), stage.watched)?)?;
+            let files = manifest(self.root.dir(), &stage.watched())?;
+            fs::write(&new, &files)?;
             fs::rename(new, stamp)?;
+            let damage = damage(self.root.dir(), &files);
+            ensure!(
+                damage.is_none(),
+                "{} changes while the lab is set up: {}",
+                self.dir.display(),
+                damage.unwrap_or_default()
+            );
         }
-        let unfinished = self.first_unfinished(true).map(|stage| STAGES[stage].name);
-        ensure!(
-            unfinished.is_none(),
-            "the lab is not whole right after its set-up: {}",
-            self.dir.display()
-        );
         Ok(())
     }
 
+    /// Removes what says that a stage is finished, and what rests on it.
+    fn remove_stamps(&self, stage: &Stage) -> Result<()> {
+        match stage {
+            Stage::Debian => {
+                fs::create_dir_all(&self.dir)?;
+                for entry in fs::read_dir(&self.dir)? {
+                    let path = entry?.path();
+                    if path.extension().is_some_and(|kind| kind == "stamp") {
+                        fs::remove_file(path)?;
+                    }
+                }
+            }
+            Stage::Source(kernel) => {
+                let rests = [Stage::Prepare(kernel.clone()), Stage::Debug(kernel.clone())];
+                for stage in rests.iter().chain([stage]) {
+                    if let Err(error) = fs::remove_file(self.stamp(stage)) {
+                        ensure!(error.kind() == ErrorKind::NotFound, error);
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn build(&self, stage: &Stage) -> Result<()> {
+        let log = self.log(&stage.name());
+        match stage {
+            Stage::Debian => self.debian(&log),
+            Stage::Available => self.available(&log),
+            Stage::Packages(kernel) => self.packages(kernel, &log),
+            Stage::Source(kernel) => self.source(kernel, &log),
+            Stage::Prepare(kernel) => self.prepare(kernel, &log),
+            Stage::Debug(kernel) => self.debug(kernel, &log),
+        }
+    }
+
     fn stamp(&self, stage: &Stage) -> PathBuf {
-        self.dir.join(format!("{}.stamp", stage.name))
+        self.dir.join(format!("{}.stamp", stage.name()))
     }
 
     fn log(&self, stage: &str) -> PathBuf {
         self.dir.join(format!("{stage}.log"))
     }
 
-    /// The kernel that was taken.
-    fn kernel(&self) -> Result<Kernel> {
-        let file = self.dir.join("kernel");
-        Kernel::parse(&fs::read_to_string(&file)?)
-            .with_context(|| format!("{} is damaged", file.display()))
+    /// Where it is recorded which kernels there are.
+    fn kernels(&self) -> PathBuf {
+        self.dir.join("kernels")
+    }
+
+    /// The kernel called `name`.
+    fn kernel(&self, name: &str) -> Result<Kernel> {
+        kernel::find(&fs::read_to_string(self.kernels())?, name)
     }
 
     /// Debian, with what the lab needs of it.
-    fn debian(&self) -> Result<()> {
+    fn debian(&self, log: &Path) -> Result<()> {
         let installation = Installation {
             purpose: "for the lab",
             packages: recipe::PACKAGES.concat(),
             without: &["doc", "man", "locale"],
         };
-        debian::install(&installation, self.root.dir(), &self.log("debian"))
+        debian::install(&installation, self.root.dir(), log)
     }
 
-    /// The kernel's packages.
-    fn packages(&self) -> Result<()> {
-        let step = Step::new("looking for the newest kernel", None);
+    /// Which kernels there are.
+    fn available(&self, log: &Path) -> Result<()> {
+        let step = Step::new("looking for the newest kernels", None);
         let available = self.root.script(recipe::AVAILABLE, &[recipe::SUITE]);
-        logged(&available, &self.log("available"), |_| {})?;
+        logged(&available, log, |_| {})?;
         let records = self.root.command(&[], ["apt-cache", "dumpavail"]).read()?;
-        let kernel = kernel::newest(&records, recipe::SERIES)?;
+        let kernels = kernel::available(&records)?;
+        let records: String = kernels.iter().map(Kernel::record).collect();
+        fs::write(self.kernels(), records)?;
         step.done();
+        Ok(())
+    }
+
+    /// A kernel's packages.
+    fn packages(&self, kernel: &Kernel, log: &Path) -> Result<()> {
         let step = Step::new(format!("installing Linux {}", kernel.version), Some(0));
         let mut argv: Vec<String> = ["apt-get", "install", "-y", "--no-install-recommends"]
             .map(Into::into)
             .into();
         argv.extend(kernel.packages());
-        logged(&self.root.changing(argv), &self.log("kernel"), |line| {
+        let installed = logged(&self.root.changing(argv), log, |line| {
             apt_progress(&step, line)
-        })?;
+        });
+        if installed.is_err() {
+            // The list may be so old that the mirror has other packages now.
+            fs::remove_file(self.stamp(&Stage::Available))?;
+        }
+        installed?;
         // Their packages are installed: what is left is 200 MB that nobody reads.
         self.root
             .changing(["apt-get", "clean"])
             .stdout_null()
             .run()?;
-        fs::write(self.dir.join("kernel"), kernel.record())?;
         step.done();
         Ok(())
     }
 
-    /// The kernel's source, configured.
-    fn source(&self) -> Result<()> {
-        let kernel = self.kernel()?;
+    /// Its source.
+    fn source(&self, kernel: &Kernel, log: &Path) -> Result<()> {
         let step = Step::new(
             format!("unpacking the source of Linux {}", kernel.version),
             None,
         );
-        let script = self.root.script(
-            recipe::SOURCE,
-            &[&kernel.release, &kernel.series(), recipe::CC],
-        );
-        logged(&script, &self.log("source"), |_| {})?;
+        let script = self
+            .root
+            .script(recipe::SOURCE, &[&kernel.series(), &kernel.source()]);
+        logged(&script, log, |_| {})?;
         step.done();
         Ok(())
     }
 
     /// What a module's build needs of the kernel tree.
-    fn prepare(&self) -> Result<()> {
-        let kernel = self.kernel()?;
-        // So many files a build made when this was written.
-        let step = Step::new("building what modules need of the kernel tree", Some(204));
+    fn prepare(&self, kernel: &Kernel, log: &Path) -> Result<()> {
         let script = self.root.script(
             recipe::PREPARE,
-            &[&kernel.release, kernel.localversion(), recipe::CC],
+            &[
+                kernel.packaged(),
+                kernel.localversion(),
+                &kernel.source(),
+                &kernel.build(),
+                recipe::CC,
+            ],
         );
-        logged(&script, &self.log("prepare"), |line| {
-            if line.starts_with("  ") {
-                step.advance();
-            }
-        })?;
-        step.done();
-        Ok(())
+        // So many files a build made when this was written.
+        let step = Step::new(
+            "building what modules need of the kernel tree".to_owned(),
+            Some(204),
+        );
+        compile(&script, log, step)
+    }
+
+    /// The sanitizer kernel.
+    fn debug(&self, kernel: &Kernel, log: &Path) -> Result<()> {
+        let script = self.root.script(
+            recipe::DEBUG,
+            &[
+                &kernel.release(),
+                &kernel.source(),
+                &kernel.build(),
+                recipe::LLVM,
+            ],
+        );
+        let step = Step::new(format!("building {}", kernel.name()), Some(2180));
+        compile(&script.stdin_bytes(recipe::DEBUG_CONFIG), log, step)
     }
 
     /// The initramfs that mounts the tree, made when it or its script is new.
@@ -243,7 +370,7 @@ impl Home {
         let parts = format!(
             "{INIT} {MAKE} {:?} {}",
             recipe::BOOT_MODULES,
-            kernel.version
+            kernel.release()
         );
         let file = self
             .dir
@@ -251,14 +378,8 @@ impl Home {
         if !file.exists() {
             // Two runs may make it at once: each its own, and the same.
             let new = tempfile::NamedTempFile::new_in(&self.dir)?;
-            let mut argv = vec![
-                "sh",
-                "-c",
-                MAKE,
-                "initramfs",
-                &kernel.release,
-                "/dev/stdout",
-            ];
+            let release = kernel.release();
+            let mut argv = vec!["sh", "-c", MAKE, "initramfs", &release, "/dev/stdout"];
             argv.extend(recipe::BOOT_MODULES);
             self.root
                 .command(&[], argv)
@@ -272,8 +393,19 @@ impl Home {
     }
 }
 
+/// Runs a script that builds, of which each file is one step.
+fn compile(script: &Expression, log: &Path, step: Step) -> Result<()> {
+    logged(script, log, |line| {
+        if line.starts_with("  ") {
+            step.advance();
+        }
+    })?;
+    step.done();
+    Ok(())
+}
+
 /// The files under some directories of a tree, each with its size: `SIZE PATH`, one a line.
-fn manifest(root: &Path, watched: &[&str]) -> Result<String> {
+fn manifest(root: &Path, watched: &[String]) -> Result<String> {
     let mut manifest = String::new();
     let mut left: Vec<PathBuf> = watched.iter().map(|dir| root.join(dir)).collect();
     while let Some(dir) = left.pop() {
@@ -324,7 +456,7 @@ mod tests {
         let file = tree.path().join("a/b");
         std::fs::create_dir(tree.path().join("a")).unwrap();
         std::fs::write(&file, "four").unwrap();
-        let list = manifest(tree.path(), &["a"]).unwrap();
+        let list = manifest(tree.path(), &["a".into()]).unwrap();
         assert_eq!(list, "4 a/b\n");
         assert_eq!(damage(tree.path(), &list), None);
         std::fs::write(&file, "longer").unwrap();

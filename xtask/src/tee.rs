@@ -1,18 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! What a run prints, shown and kept.
+//! What the guest prints, kept to be read.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 /// Standard output, of which a copy is kept.
 #[derive(Clone, Default)]
-pub(crate) struct Tee(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Tee {
+    copy: Arc<Mutex<Vec<u8>>>,
+    silent: bool,
+}
 
 impl Tee {
+    /// A copy alone.
+    pub(crate) fn silent() -> Self {
+        Self {
+            silent: true,
+            ..Self::default()
+        }
+    }
+
     /// The copy.
     pub(crate) fn text(&self) -> String {
-        self.0
+        self.copy
             .lock()
             .map(|copy| String::from_utf8_lossy(&copy).into_owned())
             .unwrap_or_default()
@@ -21,8 +32,11 @@ impl Tee {
 
 impl Write for Tee {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        let count = std::io::stdout().write(bytes)?;
-        if let Ok(mut copy) = self.0.lock() {
+        let count = match self.silent {
+            true => bytes.len(),
+            false => std::io::stdout().write(bytes)?,
+        };
+        if let Ok(mut copy) = self.copy.lock() {
             copy.extend(&bytes[..count]);
         }
         Ok(count)

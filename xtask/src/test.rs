@@ -13,10 +13,51 @@ use crate::programs::{self, Programs};
 use crate::setup::Lab;
 use crate::tee::Tee;
 use crate::vm::{self, Args};
-use crate::{pages, report, workspace};
+use crate::{detectors, kernel, pages, report, workspace};
 
-/// How many seconds the VM tests may take.
-const LIMIT: u64 = 2400;
+/// One boot of the VM in which all the VM tests run.
+pub(crate) struct Boot {
+    /// What reports and the tests call it.
+    name: &'static str,
+    /// More for the kernel's command line.
+    pub(crate) append: &'static str,
+    /// How many seconds the tests may take.
+    limit: u64,
+}
+
+/// As users boot the kernel.
+const PLAIN: Boot = Boot {
+    name: "plain",
+    append: "",
+    limit: 2400,
+};
+
+/// With what the distribution's kernel has to find mistakes with. New memory is not zeroed unless it is asked for, and what
+/// is freed is overwritten.
+pub(crate) const HARDENED: Boot = Boot {
+    name: "hardened",
+    append: "slab_debug=FZPU page_poison=1 init_on_alloc=0 init_on_free=1 kfence.sample_interval=1 panic_on_warn=1",
+    limit: 3000,
+};
+
+/// The kernel with sanitizers.
+const DEBUG: Boot = Boot {
+    name: "debug",
+    append: "",
+    limit: 4800,
+};
+
+/// The boots for the kernel called `kernel`.
+fn boots(kernel: &str) -> &'static [Boot] {
+    match kernel {
+        kernel::STOCK => &[PLAIN, HARDENED],
+        kernel::DEBUG => &[DEBUG],
+        _ => &[PLAIN],
+    }
+}
+
+/// The environment variable that tells the tests which boot it is.
+const BOOT: &str = "CHRMEM_BOOT";
 
 /// Adds up what test programs report.
 #[derive(Debug, Default, PartialEq)]
@@ -71,23 +112,26 @@ impl Count {
     }
 }
 
-/// Runs all tests, or those that `filter` selects.
-pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
+/// Runs all tests with the kernel called `kernel`, or those that `filter` selects. The host tests have no kernel: they go with
+/// the stock one.
+pub(crate) fn run(kernel: &str, filter: &[String]) -> Result<ExitCode> {
+    let on_host = kernel == kernel::STOCK;
     // All that needs compiling is compiled while the lab is made.
-    let (lab, programs) = vm::lab_and(|| {
+    let (lab, programs) = vm::lab_and(kernel, || {
         let built = Programs {
             commands: vec![programs::tests()?, programs::chrmem()?, programs::fsx()?],
             examples: programs::examples()?,
         };
-        // What fails here fails again below, where it is counted.
-        cmd(workspace::cargo(), ["test", "--quiet", "--no-run"])
-            .dir(workspace::dir())
-            .stderr_null()
-            .unchecked()
-            .run()?;
+        if on_host {
+            // What fails here fails again below, where it is counted.
+            cmd(workspace::cargo(), ["test", "--quiet", "--no-run"])
+                .dir(workspace::dir())
+                .stderr_null()
+                .unchecked()
+                .run()?;
+        }
         Ok(built)
     })?;
-    let host = host_tests(filter)?;
     let broken = |error: anyhow::Error| {
         eprintln!("error: {error:#}");
         Count {
@@ -95,10 +139,30 @@ pub(crate) fn run(filter: &[String]) -> Result<ExitCode> {
             ..Count::default()
         }
     };
-    let vm = vm_tests(&lab, &programs, filter).unwrap_or_else(broken);
-    let pages = page_tests(filter).unwrap_or_else(broken);
-    let passed = host.passed + vm.passed + pages.passed;
-    let failed = host.failed + vm.failed + pages.failed;
+    let mut counts = Vec::new();
+    if on_host {
+        counts.push(host_tests(filter)?);
+        counts.push(page_tests(filter).unwrap_or_else(broken));
+    }
+    if kernel == kernel::DEBUG {
+        counts.push(detectors(&lab, &programs, filter).unwrap_or_else(broken));
+    }
+    for boot in boots(kernel) {
+        println!(
+            "\n     Running the VM tests on {}, {}",
+            lab.kernel.name(),
+            boot.name
+        );
+        let args = Args {
+            kernel: kernel.into(),
+            append: boot.append.into(),
+            timeout: boot.limit,
+            ..Args::default()
+        };
+        counts.push(vm_tests(&lab, &args, boot, &programs, filter).unwrap_or_else(broken));
+    }
+    let passed: u64 = counts.iter().map(|count| count.passed).sum();
+    let failed: u64 = counts.iter().map(|count| count.failed).sum();
     if passed + failed == 0 {
         eprintln!("error: no test is called so");
     }
@@ -138,34 +202,52 @@ fn host_tests(filter: &[String]) -> Result<Count> {
     Ok(count)
 }
 
+/// Sees whether the sanitizers find mistakes.
+fn detectors(lab: &Lab, programs: &Programs, filter: &[String]) -> Result<Count> {
+    let mut count = Count::default();
+    if filter.is_empty() || filter.iter().any(|part| part.contains("detectors")) {
+        println!("\n     Running the sanitizers on mistakes");
+        let reported = detectors::run(lab, &programs.commands)?;
+        count.failed = reported.iter().filter(|reported| !**reported).count() as u64;
+        count.passed = reported.len() as u64 - count.failed;
+        let facts = format!("report: detectors: mistakes reported: {}\n", count.passed);
+        report::keep(kernel::DEBUG, &facts)?;
+    }
+    Ok(count)
+}
+
 /// Runs the VM tests, with the driver loaded.
-fn vm_tests(lab: &Lab, programs: &Programs, filter: &[String]) -> Result<Count> {
+fn vm_tests(
+    lab: &Lab,
+    args: &Args,
+    boot: &Boot,
+    programs: &Programs,
+    filter: &[String],
+) -> Result<Count> {
     let tests = programs.commands.first().context("there are no VM tests")?;
-    let list = cmd(
-        tests,
-        ["--list"]
-            .into_iter()
-            .chain(filter.iter().map(String::as_str)),
-    )
-    .read()?;
+    let filter = || filter.iter().map(String::as_str);
+    let list = cmd(tests, ["--list"].into_iter().chain(filter()))
+        .env(BOOT, boot.name)
+        .read()?;
     let listed = list.lines().filter(|line| line.ends_with(": test")).count() as u64;
     if listed == 0 {
-        ensure!(!filter.is_empty(), "there are no VM tests");
+        ensure!(filter().next().is_some(), "there are no VM tests");
         return Ok(Count::default());
     }
-    let args = Args {
-        timeout: LIMIT,
-        ..Args::default()
-    };
-    let mut job = Job::new(&args, lab, &programs.commands)?;
+    let mut job = Job::new(args, lab, &programs.commands)?;
     job.examples(&programs.examples)?;
-    let command = ["chrmem-vm-tests", "--test-threads=1"];
-    job.command(command.into_iter().chain(filter.iter().map(String::as_str)))?;
+    let setting = format!("{BOOT}={}", boot.name);
+    let command = ["env", &setting, "chrmem-vm-tests", "--test-threads=1"];
+    job.command(command.into_iter().chain(filter()))?;
     let output = Tee::default();
     let outcome = job.run(output.clone())?;
     let mut count = Count::default();
     output.text().lines().for_each(|line| count.add(line));
-    report::keep(&args.kernel, &output.text())?;
+    let run = match args.kernel.as_str() {
+        kernel::STOCK => boot.name,
+        kernel => kernel,
+    };
+    report::keep(run, &output.text())?;
     count.judge("VM tests", outcome.status == 0);
     if count.all() < listed {
         eprintln!("error: of {listed} VM tests, {} ran", count.all());

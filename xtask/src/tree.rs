@@ -81,7 +81,7 @@ fn make(recipe: &Recipe<'_>, root: &Root, home: &std::path::Path) -> Result<()> 
         &home.join("available.log"),
         |_| {},
     )?;
-    let modules = format!("linux-modules-{}={}", kernel.release, kernel.version);
+    let modules = format!("linux-modules-{}={}", kernel.packaged(), kernel.version);
     let argv = [
         "apt-get",
         "install",

@@ -28,6 +28,15 @@ const SIGNS: &[&str] = &[
     "sleeping function called",
     "possible circular locking",
     "possible recursive locking",
+    "KASAN:",
+    "ODEBUG:",
+    "Invalid wait context",
+    "bad unlock balance",
+    "lock held when returning to user space",
+    "held lock freed",
+    "suspicious RCU usage",
+    "page_table_check",
+    "KFENCE:",
     "unreferenced object",
     "Memory cgroup out of memory",
     "Out of memory:",
@@ -69,6 +78,12 @@ mod tests {
             "[    2.1] BUG: Bad page state in process python3  pfn:1234",
             "[    2.1] rcu: INFO: rcu_preempt self-detected stall on CPU",
             "[  242.1] INFO: task cat:99 blocked for more than 120 seconds.",
+            "[   12.1] BUG: KASAN: slab-use-after-free in _RNvNtCs1_6chrmem4file4read+0x1",
+            "[   12.1] ODEBUG: free active (active state 0) object: 00000000c0ffee00 object type: hrtimer",
+            "[   12.1] WARNING: possible circular locking dependency detected",
+            "[   12.1] [ BUG: Invalid wait context ]",
+            "[   12.1] WARNING: lock held when returning to user space!",
+            "[   12.1] WARNING: suspicious RCU usage",
         ] {
             assert!(is_trouble(line), "{line}");
         }

@@ -10,8 +10,8 @@ use anyhow::{anyhow, ensure, Result};
 
 use crate::guest::Outcome;
 use crate::job::Job;
-use crate::programs;
 use crate::setup::{self, Lab};
+use crate::{kernel, programs};
 
 /// What one run is like.
 #[derive(Clone, clap::Args)]
@@ -22,15 +22,16 @@ pub(crate) struct Args {
     /// Make the guest's clock count instructions, one a nanosecond (implies --accel tcg and --smp 1).
     #[arg(long)]
     pub(crate) icount: bool,
-    /// The kernel to boot; `stock` is the distribution's.
-    #[arg(long, value_name = "NAME", default_value = "stock")]
+    /// The kernel to boot: `stock` is the distribution's newest that the driver is written for, a series such as `7.2` its newest
+    /// of that series, `debug` is built with sanitizers.
+    #[arg(long, value_name = "NAME", default_value = kernel::STOCK)]
     pub(crate) kernel: String,
     /// The number of processors.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) smp: u32,
-    /// The size of the memory, as QEMU writes it.
-    #[arg(long, value_name = "SIZE", default_value = "1G")]
-    pub(crate) mem: String,
+    /// The size of the memory, as QEMU writes it: 1G, and 2G for the kernel with sanitizers.
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) mem: Option<String>,
     /// A directory to mount read-write at /share.
     #[arg(long, value_name = "DIR")]
     pub(crate) share: Option<PathBuf>,
@@ -45,6 +46,9 @@ pub(crate) struct Args {
         conflicts_with = "no_load"
     )]
     pub(crate) params: String,
+    /// More for the kernel's command line, such as 'page_poison=1'.
+    #[arg(long, value_name = "OPTIONS", default_value = "")]
+    pub(crate) append: String,
     /// The time that the command may take.
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     pub(crate) timeout: u64,
@@ -77,15 +81,10 @@ pub(crate) enum Accel {
 /// Runs the command line's command.
 pub(crate) fn command(args: &Args) -> Result<ExitCode> {
     ensure!(
-        args.kernel == "stock",
-        "there is no kernel `{}`; the kernels are: stock",
-        args.kernel
-    );
-    ensure!(
         !args.icount || args.accel != Some(Accel::Kvm),
         "--icount needs --accel tcg: KVM does not count instructions"
     );
-    let (lab, programs) = lab_and(programs::all)?;
+    let (lab, programs) = lab_and(&args.kernel, programs::all)?;
     let mut job = Job::new(args, &lab, &programs.commands)?;
     job.examples(&programs.examples)?;
     if !args.command.is_empty() {
@@ -100,11 +99,14 @@ pub(crate) fn exit_code(outcome: &Outcome) -> Result<ExitCode> {
     Ok(ExitCode::from(outcome.status))
 }
 
-/// Makes the lab, and meanwhile what `build` makes on the host.
-pub(crate) fn lab_and<T: Send>(build: impl FnOnce() -> Result<T> + Send) -> Result<(Lab, T)> {
+/// Makes the lab with the kernel called `kernel`, and meanwhile what `build` makes on the host.
+pub(crate) fn lab_and<T: Send>(
+    kernel: &str,
+    build: impl FnOnce() -> Result<T> + Send,
+) -> Result<(Lab, T)> {
     thread::scope(|scope| {
         let built = scope.spawn(build);
-        let lab = setup::lab()?;
+        let lab = setup::lab(kernel)?;
         let built = built
             .join()
             .map_err(|_| anyhow!("building for the guest panicked"))??;

@@ -7,10 +7,12 @@
 //! leaves the machine as it found it, but for what is in the device. They load and unload the driver,
 //! so that only one runs at a time.
 //!
+//! `CHRMEM_BOOT` says which boot of the lab it is (`plain`, `hardened`, `debug`): with sanitizers there are tests more.
 //! `CHRMEM_KO` says where the module is (`/lab/chrmem.ko`), `CHRMEM_SEED` where the random callers
 //! start, `CHRMEM_HW` where the host's files are that devices have for memory (`/hw`). More that random
 //! tests take from the environment is told in `campaign.rs`.
 
+mod boot;
 mod btf;
 mod cache;
 mod campaign;
@@ -55,6 +57,7 @@ mod races;
 mod report;
 mod ring;
 mod rounds;
+mod sanitizers;
 mod scale;
 mod security;
 mod seek;
@@ -66,11 +69,7 @@ mod windows;
 use libtest_mimic::{Arguments, Failed, Trial};
 use rustix::process::{kill_process_group, setpgid, Pid, Signal};
 use std::process::ExitCode;
-use std::time::Duration;
 use sys::{Child, End};
-
-/// After this long a test hangs. Nothing here takes a quarter of it, also where the machine is emulated.
-const LIMIT: Duration = Duration::from_secs(300);
 
 /// A test: its name and what it does, which panics if something is wrong.
 type Test = (&'static str, fn());
@@ -86,7 +85,7 @@ use tests;
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let files = [
+    let mut files = vec![
         ("node", node::TESTS),
         ("io", io::TESTS),
         ("seek", seek::TESTS),
@@ -122,6 +121,9 @@ fn main() -> ExitCode {
         ("peers", peers::TESTS),
         ("security", security::TESTS),
     ];
+    if boot::has_sanitizers() {
+        files.push(("sanitizers", sanitizers::TESTS));
+    }
     let trials = files.iter().flat_map(|(file, tests)| {
         tests
             .iter()
@@ -141,7 +143,8 @@ fn run(test: impl FnOnce()) -> Result<(), Failed> {
         setpgid(None, None).expect("a group of its own");
         test();
     });
-    let end = child.wait(campaign::limit().unwrap_or(LIMIT));
+    let limit = campaign::limit().unwrap_or_else(boot::limit);
+    let end = child.wait(limit);
     let group = Pid::from_raw(child.id()).expect("a process number");
     // Where nothing is left in the group, there is nobody to end.
     let _ = kill_process_group(group, Signal::KILL);
@@ -152,7 +155,7 @@ fn run(test: impl FnOnce()) -> Result<(), Failed> {
     driver::restore();
     Err(match end {
         End::Status(status) => format!("exit status {status}: see above").into(),
-        End::Signal(libc::SIGKILL) => format!("did not end in {LIMIT:?}").into(),
+        End::Signal(libc::SIGKILL) => format!("did not end in {limit:?}").into(),
         End::Signal(signal) => format!("died of signal {signal}").into(),
         End::Stuck => "hangs in the kernel".into(),
     })

@@ -88,7 +88,7 @@ pub(super) fn make(lab: &Lab, chrmem: &Path, module: &Path) -> Result<Debs> {
 fn names(lab: &Lab) -> [String; 3] {
     [
         "chrmem".into(),
-        format!("chrmem-modules-{}", lab.kernel.release),
+        format!("chrmem-modules-{}", lab.kernel.packaged()),
         "chrmem-dkms".into(),
     ]
 }
@@ -106,7 +106,7 @@ pub(super) fn version() -> Result<String> {
 /// Lays out a source package in `work`, with what was built in it.
 fn lay_out(lab: &Lab, chrmem: &Path, module: &Path, time: &str, work: &Path) -> Result<()> {
     let source = Stage::empty(work.join("source"))?;
-    let release = &lab.kernel.release;
+    let release = lab.kernel.packaged();
     let version = version()?;
     let user_space = Stage::empty(source.dir().join("built/chrmem"))?;
     stage::user_space(&user_space, chrmem, "/usr")?;
@@ -129,7 +129,7 @@ fn lay_out(lab: &Lab, chrmem: &Path, module: &Path, time: &str, work: &Path) -> 
             .join("\n"))
     };
     let fields = [
-        ("@RELEASE@", release.clone()),
+        ("@RELEASE@", release.to_owned()),
         ("@KERNEL@", lab.kernel.version.clone()),
         ("@VERSION@", version.clone()),
         ("@MIT@", indented("MIT.txt")?),

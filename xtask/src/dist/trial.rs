@@ -61,9 +61,10 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
         let file = format!("{DEBS}/{file}");
         // DKMS brings compilers along, which nobody needs twice: the lab has them.
         if name == "chrmem-dkms" {
-            let release = &lab.kernel.release;
+            let release = lab.kernel.packaged();
             let output = format!("{OUTPUT}/dkms.ko");
-            let argv = ["sh", &format!("{TESTS}/dkms.sh"), release, &file, &output];
+            let (script, tree) = (format!("{TESTS}/dkms.sh"), lab.kernel.build());
+            let argv = ["sh", &script, release, &file, &output, &tree];
             attempt(&name, &lab.root.trying(&binds, argv))?;
         } else {
             let argv = ["sh", &format!("{TESTS}/package.sh"), &name, &file];
@@ -143,7 +144,7 @@ fn own(lab: &Lab, chrmem: &Path, output: &Path) -> Result<()> {
         Bind::writable(output, OUTPUT),
     ];
     let script = format!("{CHECKOUT}/dist/tests/own-build.sh");
-    let release = &lab.kernel.release;
+    let release = lab.kernel.packaged();
     let argv = ["sh", &script, XTASK, CHECKOUT, release, CHRMEM, OUTPUT];
     attempt("kernel-prepare", &lab.root.trying(&binds, argv))
 }
@@ -189,7 +190,7 @@ fn machine(lab: &Lab, user: &Tree, share: &Path) -> Result<()> {
     let args = Args {
         share: Some(share.to_owned()),
         no_load: true,
-        mem: "2G".into(),
+        mem: Some("2G".into()),
         timeout: 1200,
         ..Args::default()
     };
