@@ -179,11 +179,13 @@ fn loading_and_unloading_loses_no_memory() {
             load(&format!("size={LARGE}")).expect("load");
             let fd = driver::open();
             let map = Map::shared(&fd, LARGE).expect("a mapping");
-            drop(fd);
             for page in (0..LARGE).step_by(64 * PAGE) {
                 map.write(page, b"used");
             }
-            drop(map);
+            // Page by page, where no huge entry fits.
+            let part = Map::shared_at(&fd, PAGE as u64, 64 * PAGE).expect("a mapping");
+            part.write(0, b"used");
+            drop((fd, map, part));
             driver::unload_soon().expect("unload");
         });
     });
@@ -194,6 +196,7 @@ fn mapping_and_unmapping_loses_no_memory() {
     driver::with(&format!("size={SIZE}"), || {
         let fd = driver::open();
         loses_no_memory(20, SIZE, || {
+            (0..10).for_each(|_| drop(driver::open()));
             let (head, rest) = Map::shared(&fd, SIZE).expect("a mapping").split(SIZE / 2);
             for page in (0..SIZE / 2).step_by(16 * PAGE) {
                 head.write(page, b"used");

@@ -197,6 +197,12 @@ fn a_private_mapping_is_a_copy() {
             fresh.read(5 * PAGE + 5..6 * PAGE),
             pattern(SIZE)[5 * PAGE + 5..6 * PAGE]
         );
+        // Nor has what was brought in beside it another way to the device.
+        fresh.write(6 * PAGE, b"beside");
+        assert_eq!(
+            get(fd, 4 * PAGE as u64, 4 * PAGE),
+            pattern(SIZE)[4 * PAGE..8 * PAGE]
+        );
         let mut child = Child::start(|| fresh.write(5 * PAGE, b"child"));
         assert_eq!(child.wait(Duration::from_secs(20)), End::Status(0));
         assert_eq!(fresh.read(5 * PAGE..5 * PAGE + 5), b"fresh");
