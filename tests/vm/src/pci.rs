@@ -85,12 +85,14 @@ impl Pci {
 
     /// Takes it out of the machine, as far as the kernel knows.
     pub(crate) fn unplug(self) {
+        let _alone = OneProcessor::only();
         fs::write(self.path.join("remove"), "1").expect("remove");
         assert!(!self.path.exists());
     }
 
     /// Has the kernel look for devices.
     pub(crate) fn rescan() {
+        let _alone = OneProcessor::only();
         fs::write("/sys/bus/pci/rescan", "1").expect("rescan");
     }
 
@@ -134,5 +136,30 @@ impl Drop for Enabled<'_> {
     fn drop(&mut self) {
         self.device.set_command(self.command);
         fs::write(self.device.path.join("enable"), "0").expect("enable");
+    }
+}
+
+/// The second processor is off until this is dropped: QEMU 10 ends in an assertion of its own
+/// (`iotlb_to_section`) when a device's memory moves while another emulated processor runs.
+struct OneProcessor;
+
+impl OneProcessor {
+    const SECOND: &str = "/sys/devices/system/cpu/cpu1/online";
+
+    fn only() -> Self {
+        Self::set("0");
+        Self
+    }
+
+    fn set(online: &str) {
+        if fs::exists(Self::SECOND).expect("sysfs") {
+            fs::write(Self::SECOND, online).expect("a processor can be switched");
+        }
+    }
+}
+
+impl Drop for OneProcessor {
+    fn drop(&mut self) {
+        Self::set("1");
     }
 }
