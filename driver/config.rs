@@ -409,10 +409,13 @@ impl WindowFolder {
         }
         let dma = match (settings.kind, settings.device) {
             (Kind::Dma, None) => Some(registry.dma_device()?),
-            (_, Some(address)) => Some(address.find().ok_or_else(|| {
-                pr_err!("{path}: device: there is no PCI device {address}\n");
-                ENODEV
-            })?),
+            (_, Some(address)) => {
+                let device = address.find().ok_or_else(|| {
+                    pr_err!("{path}: device: there is no PCI device {address}\n");
+                    ENODEV
+                })?;
+                Some(Arc::new(device, GFP_KERNEL_ACCOUNT)?)
+            }
             _ => None,
         };
         let counted = match settings.kind {
@@ -481,9 +484,8 @@ impl PciAddress {
     }
 
     /// The device with this address.
-    fn find(self) -> Option<Arc<dma::Device>> {
-        let device = dma::Device::pci(self.domain, self.bus, self.slot, self.function)?;
-        Arc::new(device, GFP_KERNEL_ACCOUNT).ok()
+    fn find(self) -> Option<dma::Device> {
+        dma::Device::pci(self.domain, self.bus, self.slot, self.function)
     }
 }
 

@@ -75,13 +75,20 @@ impl Uncached {
         let count = c_int::try_from(folios.len())?;
         let pages = pages(&folios);
         // SAFETY: `pages` is an array of `count` pages that are in the kernel's direct mapping.
-        // When this fails, it has changed nothing back that it should have.
         to_result(unsafe {
             match cache {
                 Cache::Cached => return Err(EINVAL),
                 Cache::WriteCombine => set_pages_array_wc(pages, count),
                 Cache::NonCached => set_pages_array_uc(pages, count),
             }
+        })
+        .map_err(|_| {
+            // It stops where it finds no memory to split a huge entry of the direct mapping, which
+            // it calls `EINVAL`, and leaves the entries before that one as it has changed them. To
+            // change these back needs no memory, and the rest is as it should be.
+            // SAFETY: As above.
+            unsafe { set_pages_array_wb(pages, count) };
+            ENOMEM
         })?;
         // INVARIANT: All have been changed.
         Ok(Self { folios })
