@@ -47,6 +47,9 @@ mod file;
 mod info;
 mod map_options;
 mod mapping;
+#[cfg(feature = "measure")]
+#[doc(hidden)]
+pub mod measure;
 mod raw;
 pub mod ring;
 mod view;

@@ -232,6 +232,34 @@ impl MapOptions {
         }
     }
 
+    /// Maps with one system call: nothing is asked of the file before.
+    ///
+    /// For many short mappings of a file that is known not to become shorter. Of one that does, an access
+    /// ends the process with `SIGBUS`, as with any plain mapping. The range is one of the file, also where
+    /// a [`window`](Self::window) was named.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSize`] if the range has no end, [`Error::EmptyRange`] if it has no bytes. `ACCESS` if
+    /// the file is not open for reading and writing, or for reading with [`read_only`](Self::read_only);
+    /// else as [`map`](Self::map).
+    ///
+    /// ```
+    /// use std::io::Write;
+    ///
+    /// let mut file = tempfile::tempfile()?;
+    /// file.write_all(b"some text")?;
+    /// let memory = chrmem::MapOptions::new().range(5..9).map_plain(&file)?;
+    /// assert_eq!(memory.c_string(0)?, b"text");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn map_plain(&self, file: impl AsFd) -> Result<Mapping> {
+        let file = File(file.as_fd());
+        let (start, end) = limits(&self.range);
+        let end = end.ok_or_else(|| Error::UnknownSize { file: file.name() })?;
+        self.map_as(&file, start..end, |_| Ok((!self.read_only, false)))
+    }
+
     /// The window that was asked for, if one was.
     fn find_window(&self, file: &File<'_>) -> Result<Option<Window>> {
         match &self.window {
@@ -266,6 +294,20 @@ impl MapOptions {
 
     /// Maps a range of a file.
     fn map_range(&self, file: &File<'_>, range: Range<u64>) -> Result<Mapping> {
+        self.map_as(file, range, |end| {
+            let writable = !self.read_only && (self.private || file.is_writable()?);
+            Ok((writable, file.can_shrink(end)?))
+        })
+    }
+
+    /// Maps a range of a file; `known` says, of the range's end, whether the mapping is to be writable and
+    /// whether it must be guarded.
+    fn map_as(
+        &self,
+        file: &File<'_>,
+        range: Range<u64>,
+        known: impl FnOnce(u64) -> Result<(bool, bool)>,
+    ) -> Result<Mapping> {
         let Range { start, end } = range;
         if start >= end {
             return Err(Error::EmptyRange { start, end });
@@ -277,12 +319,13 @@ impl MapOptions {
         let size = usize::try_from(end - first_page).map_err(|_| refused(Errno::NOMEM))?;
         // CAST: less than `size`, which fits.
         let lead = (start - first_page) as usize;
+        let (writable, guarded) = known(end)?;
         let terms = Terms {
-            writable: !self.read_only && (self.private || file.is_writable()?),
+            writable,
             private: self.private,
             populate: self.populate,
             lock: self.lock,
-            guarded: file.can_shrink(end)?,
+            guarded,
         };
         let pages = Pages::map(file.0, first_page, size, terms).map_err(refused)?;
         Ok(Mapping::new(pages, lead, size - lead, start))

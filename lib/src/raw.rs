@@ -376,6 +376,22 @@ impl Pages {
         usize::try_from(count).map_err(|_| last_errno())
     }
 
+    /// The `count` words from `offset` on, to be accessed atomically.
+    ///
+    /// # Panics
+    ///
+    /// If they do not lie in the pages, are not aligned, or may be touched by the kernel only.
+    pub(crate) fn atomics<W: Word>(&self, offset: usize, count: usize) -> &[W::Atomic] {
+        assert!(!self.guarded);
+        let bytes = count.checked_mul(size_of::<W>());
+        let first = self.first_of(offset, bytes.expect("an array in memory"));
+        let first = first.cast::<W::Atomic>();
+        assert!(first.is_aligned());
+        // SAFETY: as in `atomic`, for each of the `count` words, which are no more than a slice can have:
+        // the pages are not.
+        unsafe { std::slice::from_raw_parts(first, count) }
+    }
+
     /// The `W` at `offset`, to be accessed atomically. Only loads may be done unless the pages can be
     /// written.
     ///
@@ -578,5 +594,145 @@ impl<'a> View<'a> {
         // SAFETY: a view lies in its pages, which stay mapped for `'a` and are no more than a slice
         // can have; that nobody writes is the caller's promise.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
+    }
+}
+
+/// What only benchmarks need: other memory that can be shared, and a way to have memory pinned.
+#[cfg(feature = "measure")]
+pub(crate) mod peers {
+    use super::{last_errno, ptr, AsRawFd, BorrowedFd, Errno, FromRawFd, OwnedFd};
+    use rustix::ioctl::{ioctl, opcode, Ioctl, IoctlOutput, Opcode, Updater};
+    use std::ffi::c_void;
+
+    /// The argument of `DMA_HEAP_IOCTL_ALLOC`.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Allocation {
+        len: u64,
+        fd: u32,
+        fd_flags: u32,
+        heap_flags: u64,
+    }
+
+    /// A dma-buf of a heap's memory.
+    pub(crate) fn dma_heap(heap: BorrowedFd<'_>, size: u64) -> Result<OwnedFd, Errno> {
+        const ALLOC: Opcode = opcode::read_write::<Allocation>(b'H', 0);
+        let mut allocation = Allocation {
+            len: size,
+            fd_flags: (libc::O_RDWR | libc::O_CLOEXEC) as u32,
+            ..Allocation::default()
+        };
+        // SAFETY: the argument is the one structure that the ioctl of this number reads and fills.
+        unsafe { ioctl(heap, Updater::<ALLOC, Allocation>::new(&mut allocation)) }?;
+        let fd = i32::try_from(allocation.fd).map_err(|_| Errno::BADF)?;
+        // SAFETY: the ioctl, which no other driver has, made this file descriptor for us.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+
+    /// The argument of `UDMABUF_CREATE`, whose result is a file descriptor.
+    #[repr(C)]
+    struct Create {
+        memfd: u32,
+        flags: u32,
+        offset: u64,
+        size: u64,
+    }
+
+    // SAFETY: the opcode is UDMABUF_CREATE's, which reads the one structure behind the pointer, changes
+    // nothing of this process but its table of files, and answers with a new file descriptor.
+    unsafe impl Ioctl for Create {
+        type Output = OwnedFd;
+
+        const IS_MUTATING: bool = false;
+
+        fn opcode(&self) -> Opcode {
+            opcode::write::<Create>(b'u', 0x42)
+        }
+
+        fn as_ptr(&mut self) -> *mut c_void {
+            ptr::from_mut(self).cast()
+        }
+
+        unsafe fn output_from_ptr(fd: IoctlOutput, _: *mut c_void) -> Result<OwnedFd, Errno> {
+            if fd < 0 {
+                return Err(Errno::BADF);
+            }
+            // SAFETY: the ioctl, which no other driver has, made this file descriptor for us.
+            Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+        }
+    }
+
+    /// A dma-buf of the first `size` bytes of a memfd that is sealed against shrinking.
+    pub(crate) fn udmabuf(
+        driver: BorrowedFd<'_>,
+        memfd: BorrowedFd<'_>,
+        size: u64,
+    ) -> Result<OwnedFd, Errno> {
+        let create = Create {
+            memfd: memfd.as_raw_fd() as u32,
+            flags: 1, // UDMABUF_FLAGS_CLOEXEC
+            offset: 0,
+            size,
+        };
+        // SAFETY: `Create` says what the ioctl of its number does.
+        unsafe { ioctl(driver, create) }
+    }
+
+    /// An io_uring that nothing is submitted to.
+    pub(crate) fn ring() -> Result<OwnedFd, Errno> {
+        // `struct io_uring_params`: all zero asks for nothing special.
+        let mut params = [0_u32; 30];
+        // SAFETY: the kernel reads and fills 120 bytes of parameters, which are as many.
+        let fd = unsafe { libc::syscall(libc::SYS_io_uring_setup, 1, params.as_mut_ptr()) };
+        match i32::try_from(fd) {
+            // SAFETY: a result that is not negative is a new file descriptor of ours.
+            Ok(fd @ 0..) => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+            _ => Err(last_errno()),
+        }
+    }
+
+    /// Has a ring pin these bytes, which are mapped.
+    pub(crate) fn register(ring: BorrowedFd<'_>, bytes: (*mut u8, usize)) -> Result<(), Errno> {
+        const IORING_REGISTER_BUFFERS: libc::c_uint = 0;
+        let iovec = libc::iovec {
+            iov_base: bytes.0.cast(),
+            iov_len: bytes.1,
+        };
+        // SAFETY: the kernel reads one `iovec`, and takes references to the pages that it finds at the
+        // bytes. They are used by what is submitted to the ring only.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                ring.as_raw_fd(),
+                IORING_REGISTER_BUFFERS,
+                &raw const iovec,
+                1,
+            )
+        };
+        if result < 0 {
+            Err(last_errno())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Has a ring let go of what it pinned.
+    pub(crate) fn unregister(ring: BorrowedFd<'_>) -> Result<(), Errno> {
+        const IORING_UNREGISTER_BUFFERS: libc::c_uint = 1;
+        // SAFETY: the call has no argument, and the ring uses no buffer: nothing was submitted.
+        let result = unsafe {
+            libc::syscall(
+                libc::SYS_io_uring_register,
+                ring.as_raw_fd(),
+                IORING_UNREGISTER_BUFFERS,
+                ptr::null::<c_void>(),
+                0,
+            )
+        };
+        if result < 0 {
+            Err(last_errno())
+        } else {
+            Ok(())
+        }
     }
 }

@@ -294,6 +294,30 @@ impl<'a> View<'a> {
         self.word::<W>(offset)
     }
 
+    /// As many integers as fit, as atomics of the standard library: the quickest way to go through many.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Misaligned`] if the view does not start at a multiple of the integer's size; else as
+    /// [`store`](Self::store).
+    ///
+    /// ```
+    /// use std::sync::atomic::Ordering::Relaxed;
+    ///
+    /// let memory = chrmem::Mapping::anonymous(4096)?;
+    /// let words = memory.all().atomics::<u64>()?;
+    /// words[3].store(4, Relaxed);
+    /// assert_eq!(words.iter().map(|word| word.load(Relaxed)).sum::<u64>(), 4);
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    pub fn atomics<W: Word>(&self) -> Result<&'a [W::Atomic]> {
+        self.check_writable()?;
+        self.check_word::<W>(0)?;
+        Ok(self
+            .pages
+            .atomics::<W>(self.start, self.len / size_of::<W>()))
+    }
+
     /// Writes the bytes to a file, all of them, where it stands. The kernel takes them from the
     /// mapping: they are not copied in this process.
     ///
@@ -356,6 +380,12 @@ impl<'a> View<'a> {
     /// The integer at `offset`; loads only unless the pages can be written.
     fn word<W: Word>(&self, offset: usize) -> Result<&'a W::Atomic> {
         self.check(offset, size_of::<W>())?;
+        self.check_word::<W>(offset)?;
+        Ok(self.pages.atomic::<W>(self.start + offset))
+    }
+
+    /// Whether there can be atomics of `W` at `offset`.
+    fn check_word<W: Word>(&self, offset: usize) -> Result<()> {
         if self.pages.guarded() {
             return Err(Error::CanShrink);
         }
@@ -364,7 +394,7 @@ impl<'a> View<'a> {
         if !(self.start + offset).is_multiple_of(align) {
             return Err(Error::Misaligned { offset, align });
         }
-        Ok(self.pages.atomic::<W>(self.start + offset))
+        Ok(())
     }
 
     /// Whether `length` bytes follow `offset`.

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! What only benchmarks need: other memory that can be shared, and a way to have memory pinned.
+//!
+//! Behind the feature `measure`; no part of what versions promise.
+
+use crate::error::{Error, Result};
+use crate::raw::peers;
+use crate::view::View;
+use rustix::fd::{AsFd, OwnedFd};
+use rustix::io::Errno;
+
+/// A dma-buf of `size` bytes of a heap's memory; `heap` is `/dev/dma_heap/system`, or another.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn dma_heap(heap: impl AsFd, size: u64) -> Result<OwnedFd> {
+    peers::dma_heap(heap.as_fd(), size).map_err(|errno| refused("allocate from a dma-heap", errno))
+}
+
+/// A dma-buf of the first `size` bytes of a memfd that is sealed against shrinking; `driver` is
+/// `/dev/udmabuf`.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn udmabuf(driver: impl AsFd, memfd: impl AsFd, size: u64) -> Result<OwnedFd> {
+    peers::udmabuf(driver.as_fd(), memfd.as_fd(), size)
+        .map_err(|errno| refused("make a udmabuf", errno))
+}
+
+/// An `io_uring` that pins memory, as for its fixed buffers.
+#[derive(Debug)]
+pub struct Ring(OwnedFd);
+
+impl Ring {
+    /// A new one.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn new() -> Result<Self> {
+        peers::ring()
+            .map(Self)
+            .map_err(|errno| refused("make an io_uring", errno))
+    }
+
+    /// Pins the pages of a view.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn pin(&self, view: &View<'_>) -> Result<()> {
+        peers::register(self.0.as_fd(), (view.as_ptr(), view.len()))
+            .map_err(|errno| refused("register a buffer with io_uring", errno))
+    }
+
+    /// Lets go of them.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn unpin(&self) -> Result<()> {
+        peers::unregister(self.0.as_fd())
+            .map_err(|errno| refused("take a buffer back from io_uring", errno))
+    }
+}
+
+fn refused(tried: &str, errno: Errno) -> Error {
+    Error::Refused {
+        tried: tried.to_owned(),
+        errno,
+    }
+}
