@@ -2,6 +2,7 @@
 
 //! What can be typed.
 
+use crate::commands::bench::{self, Bench};
 use crate::commands::cat::{self, Cat};
 use crate::commands::cdi::{self, Cdi};
 use crate::commands::clear::{self, Clear};
@@ -131,6 +132,13 @@ pub(crate) enum Command {
     /// from /etc/cdi. It names the devices that there are now: print it again when that changes.
     #[command(after_help = cdi::EXAMPLE)]
     Cdi(Cdi),
+    /// Measure what mappings, copies and calls cost
+    ///
+    /// Compares the driver with memfd, hugetlb, dma-heap, udmabuf, eventfd and /dev/null, in the same run.
+    /// Makes devices of its own for that, which takes root. Where the clock counts instructions, as
+    /// an emulator's can, figures are instructions, else nanoseconds; a report says which.
+    #[command(after_help = bench::EXAMPLE)]
+    Bench(Bench),
     /// Print what makes a shell complete these commands
     #[command(after_help = completions::EXAMPLE)]
     Completions(Completions),

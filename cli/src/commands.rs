@@ -2,6 +2,7 @@
 
 //! One file a subcommand.
 
+pub(crate) mod bench;
 pub(crate) mod cat;
 pub(crate) mod cdi;
 pub(crate) mod clear;

@@ -3,6 +3,7 @@
 //! The `chrmem` command.
 
 mod address;
+mod bench;
 mod byte;
 mod cli;
 mod colour;
@@ -55,6 +56,7 @@ fn run(command: Command) -> Result<()> {
         Command::Destroy(arguments) => commands::destroy::run(&arguments),
         Command::List(arguments) => commands::list::run(&arguments, &mut out),
         Command::Info(arguments) => commands::info::run(&arguments, &mut out),
+        Command::Bench(arguments) => commands::bench::run(&arguments, &mut out),
         Command::Doctor(arguments) => commands::doctor::run(&arguments, &mut out),
         Command::Cat(arguments) => commands::cat::run(&arguments),
         Command::Cdi(arguments) => commands::cdi::run(&arguments, &mut out),

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! Mapping, touching, unmapping; page faults one by one; pinning.
+
+use super::clock::Sample;
+use super::copies::sizes;
+use super::memory::{sum, touch, Memory, Who};
+use super::report::Figure;
+use super::system::Setting;
+use super::Bench;
+use anyhow::Result;
+use chrmem::measure::Ring;
+use std::hint::black_box;
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+/// What goes over whole mappings.
+pub(crate) const MAP: &str = "map, touch, unmap";
+
+/// The same while huge pages are switched off.
+pub(crate) const MAP_SMALL: &str = "map, touch, unmap, no huge pages";
+
+/// As much as the goals are about.
+pub(crate) const LARGE: u64 = 64 << 20;
+
+/// Bytes of a huge page.
+const HUGE: u64 = 2 << 20;
+
+/// Measures all of them.
+pub(super) fn measure(bench: &mut Bench<'_>) -> Result<()> {
+    let few = [4 << 10, 64 << 10, HUGE, LARGE];
+    for size in sizes(bench.quick, &few, 4096, bench.largest) {
+        for who in [
+            Who::Chrmem,
+            Who::Memfd,
+            Who::Populated,
+            Who::Hugetlb,
+            Who::DmaHeap,
+            Who::Udmabuf,
+        ] {
+            map(bench, who, size)?;
+        }
+    }
+    let large = LARGE.min(bench.largest);
+    for who in [Who::Chrmem, Who::Memfd, Who::Hugetlb] {
+        with(bench, who, large, |bench, memory| {
+            let mapping = memory.map(large)?;
+            let words = mapping.all().atomics::<u64>()?;
+            // A mapping that was not touched is not warm.
+            black_box(sum(words));
+            bench.take("sum of all words", who.name(), Some(large), || {
+                black_box(sum(words));
+                Ok(())
+            })?;
+            pin(bench, who, memory, large)
+        })?;
+    }
+    if !bench.system {
+        bench.leave_out(
+            MAP_SMALL,
+            "changes the system's settings: --system allows it",
+        );
+    } else {
+        let _setting = Setting::no_huge_pages()?;
+        for who in [Who::Chrmem, Who::Memfd] {
+            let memory = Memory::new(who, large)?;
+            bench.take(MAP_SMALL, who.name(), Some(large), || {
+                touch(&memory.map(large)?);
+                Ok(())
+            })?;
+        }
+    }
+    let faulted = match bench.quick {
+        true => large,
+        false => bench.largest.min(1 << 30),
+    };
+    worst_fault(bench, Who::Chrmem, faulted)?;
+    worst_fault(bench, Who::Memfd, large)
+}
+
+/// Does something with memory, with huge pages put aside if that is what it is made of; notes why if it
+/// cannot be had.
+fn with(
+    bench: &mut Bench<'_>,
+    who: Who,
+    size: u64,
+    act: impl FnOnce(&mut Bench<'_>, &Memory) -> Result<()>,
+) -> Result<()> {
+    // Other drivers' own limits are about here.
+    if matches!(who, Who::DmaHeap | Who::Udmabuf) && size > LARGE
+        || who == Who::Hugetlb && size < HUGE
+    {
+        return Ok(());
+    }
+    let reserved = match (who, bench.system) {
+        (Who::Hugetlb, true) => Some(Setting::reserved(size)),
+        _ => None,
+    };
+    match Memory::new(who, size) {
+        Ok(memory) => act(bench, &memory)?,
+        Err(error) if who == Who::Chrmem => return Err(error),
+        Err(error) => bench.leave_out(who.name(), format_args!("{error:#}")),
+    }
+    drop(reserved);
+    Ok(())
+}
+
+fn map(bench: &mut Bench<'_>, who: Who, size: u64) -> Result<()> {
+    with(bench, who, size, |bench, memory| {
+        bench.take(MAP, who.name(), Some(size), || {
+            touch(&memory.map(size)?);
+            Ok(())
+        })
+    })
+}
+
+/// Has io_uring pin the pages of a mapping.
+fn pin(bench: &mut Bench<'_>, who: Who, memory: &Memory, size: u64) -> Result<()> {
+    let mapping = memory.map(size)?;
+    touch(&mapping);
+    let ring = match Ring::new() {
+        Ok(ring) => ring,
+        Err(error) => {
+            bench.leave_out("pin for io_uring", error);
+            return Ok(());
+        }
+    };
+    bench.take("pin for io_uring, unpin", who.name(), Some(size), || {
+        ring.pin(&mapping.all())?;
+        Ok(ring.unpin()?)
+    })
+}
+
+/// The dearest first touch of any page of a mapping. Each page's is the cheapest of some rounds: what
+/// comes between, such as the timer, does not come to the same page each time.
+fn worst_fault(bench: &mut Bench<'_>, who: Who, size: u64) -> Result<()> {
+    const WHAT: &str = "dearest touch of a page";
+    const ROUNDS: u32 = 3;
+    bench.say(WHAT, who.name(), Some(size));
+    let memory = Memory::new(who, size)?;
+    let mut pages = vec![f64::INFINITY; usize::try_from(size / 4096)?];
+    for _ in 0..ROUNDS {
+        let mapping = memory.map(size)?;
+        let bytes: &[AtomicU8] = mapping.all().atomics::<u8>()?;
+        for (page, byte) in pages.iter_mut().zip(bytes.iter().step_by(4096)) {
+            *page = page.min(bench.clock.once(|| byte.store(1, Relaxed)));
+        }
+    }
+    let worst = pages.into_iter().fold(0.0, f64::max);
+    bench.report.figures.push(Figure {
+        what: WHAT.into(),
+        who: who.name().into(),
+        size: Some(size),
+        threads: None,
+        sample: Sample {
+            median: worst,
+            low: worst,
+            high: worst,
+            repetitions: ROUNDS,
+        },
+    });
+    Ok(())
+}

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The machine that is measured, and settings of it that are changed meanwhile.
+
+use anyhow::{Context, Result};
+use std::fs;
+use std::path::PathBuf;
+
+/// The kernel's release.
+pub(crate) fn kernel() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// The processor's name.
+pub(crate) fn processor() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let name = text
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    name.map_or_else(
+        || std::env::consts::ARCH.to_owned(),
+        |(_, name)| name.trim().to_owned(),
+    )
+}
+
+/// Bytes of memory.
+pub(crate) fn memory() -> u64 {
+    meminfo("MemTotal:")
+}
+
+/// Bytes that can still be had.
+pub(crate) fn available() -> u64 {
+    meminfo("MemAvailable:")
+}
+
+fn meminfo(name: &str) -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let kibibytes = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB"));
+    kibibytes
+        .and_then(|it| it.parse::<u64>().ok())
+        .map_or(0, |it| it << 10)
+}
+
+/// A setting of the system that has another value until this is dropped.
+pub(crate) struct Setting {
+    path: PathBuf,
+    before: String,
+}
+
+impl Setting {
+    /// Lets no memory be mapped by huge page-table entries but by who asks for that in another way.
+    pub(crate) fn no_huge_pages() -> Result<Self> {
+        Self::change("/sys/kernel/mm/transparent_hugepage/enabled", "never")
+    }
+
+    /// Puts aside as many huge pages of 2 MiB as `bytes` need, for `MFD_HUGETLB`.
+    pub(crate) fn reserved(bytes: u64) -> Result<Self> {
+        Self::change(
+            "/proc/sys/vm/nr_hugepages",
+            &bytes.div_ceil(2 << 20).to_string(),
+        )
+    }
+
+    fn change(path: &str, value: &str) -> Result<Self> {
+        let context = || format!("cannot set {path}");
+        let before = fs::read_to_string(path).with_context(context)?;
+        // One of several words is marked: `always [madvise] never`.
+        let marked = before
+            .split_once('[')
+            .and_then(|(_, rest)| rest.split_once(']'));
+        let before = marked.map_or(before.trim(), |(word, _)| word).to_owned();
+        fs::write(path, value).with_context(context)?;
+        Ok(Self {
+            path: path.into(),
+            before,
+        })
+    }
+}
+
+impl Drop for Setting {
+    fn drop(&mut self) {
+        if let Err(error) = fs::write(&self.path, &self.before) {
+            eprintln!(
+                "note: {} is not what it was, {}: {error}",
+                self.path.display(),
+                self.before
+            );
+        }
+    }
+}
