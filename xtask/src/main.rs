@@ -5,6 +5,7 @@
 //! The lab is one Debian tree, kept in a cache: the driver is built in it, and a VM boots with it as its root file
 //! system. [`setup`] makes it, [`driver`] and [`programs`] build what goes in, [`vm`] runs it.
 
+mod bench;
 mod book;
 mod cache;
 mod check;
@@ -94,6 +95,8 @@ enum Command {
     },
     /// Put what the tests told of themselves when they last ran into docs/reliability.md.
     Report,
+    /// Measure in the VM what everything costs, in instructions, beside its peers and the goals.
+    Bench(bench::Options),
     /// Boot the VM, load the driver, run a command as root in it and pass on its output and exit status.
     Vm(vm::Args),
     /// What there is to do about a kernel of this machine.
@@ -128,6 +131,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Book => book::run(),
         Command::Mutants { names } => mutants::run(&names),
         Command::Report => report::write(),
+        Command::Bench(options) => bench::run(&options),
         Command::Vm(args) => vm::command(&args),
         Command::Kernel(command) => prepare::run(&command),
         Command::Install(args) => install::install(&args),

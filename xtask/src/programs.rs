@@ -68,6 +68,17 @@ pub(crate) fn chrmem() -> Result<PathBuf> {
     build("chrmem-cli", "chrmem", true)
 }
 
+/// The command line as it is installed: what it costs by itself must not be in what it measures.
+pub(crate) fn optimized_chrmem() -> Result<PathBuf> {
+    let step = Step::new("compiling chrmem", None);
+    let built = executables("chrmem-cli", &["--release"], true)?;
+    step.done();
+    built
+        .into_iter()
+        .next()
+        .context("chrmem-cli has no program")
+}
+
 /// The VM tests, `chrmem-vm-tests`.
 pub(crate) fn tests() -> Result<PathBuf> {
     build("chrmem-tests-vm", "chrmem-vm-tests", true)
