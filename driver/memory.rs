@@ -231,27 +231,18 @@ impl Memory {
 
     /// Puts `bytes`, at most a page, at the start.
     pub(crate) fn put(&self, bytes: &[u8]) {
-        if let Some((memory, start, _)) = self.piece(0) {
+        self.each(0, 1, |memory, start, _| {
             memory.write(start, bytes);
-        }
+            1
+        });
     }
 
     /// Reads the bytes at `start`, as far as the end of their page, into `bytes`.
     pub(crate) fn peek(&self, start: u64, bytes: &mut [u8]) {
-        if let Some((memory, start, _)) = self.piece(start) {
+        self.each(start, 1, |memory, start, _| {
             memory.read(start, bytes);
-        }
-    }
-
-    /// The memory at `start` that can be used in one go: what it is in, where in that, and how much
-    /// of it follows.
-    fn piece(&self, start: u64) -> Option<(&dyn SharedMemory, usize, u64)> {
-        let start = usize::try_from(start).ok()?;
-        match &self.backing {
-            Backing::Dma(memory) => Some((memory, start, u64::MAX)),
-            Backing::Physical(memory) => Some((memory, start, u64::MAX)),
-            Backing::Pages { pages, .. } => pages.piece(start),
-        }
+            1
+        });
     }
 
     /// Calls `act` with each piece's part of a range, until it does less than the whole of one.
@@ -262,19 +253,29 @@ impl Memory {
         size: u64,
         mut act: impl FnMut(&dyn SharedMemory, usize, usize) -> usize,
     ) -> usize {
-        let mut done: u64 = 0;
+        let (Ok(mut start), Ok(size)) = (usize::try_from(start), usize::try_from(size)) else {
+            return 0;
+        };
+        let pages = match &self.backing {
+            Backing::Dma(memory) => return act(memory, start, size),
+            Backing::Physical(memory) => return act(memory, start, size),
+            Backing::Pages { pages, .. } => pages,
+        };
+        let mut done: usize = 0;
         while done < size {
-            let Some((memory, start, room)) = self.piece(start.saturating_add(done)) else {
+            let left = size.saturating_sub(done);
+            let Some((piece, within)) = pages.piece(start, left) else {
                 break;
             };
-            let len = size.saturating_sub(done).min(room);
-            let count = act(memory, start, len as usize) as u64;
+            let len = left.min(piece.size().saturating_sub(within));
+            let count = act(piece.memory(), within, len);
             done = done.saturating_add(count);
+            start = start.saturating_add(count);
             if count < len {
                 break;
             }
         }
-        done as usize
+        done
     }
 }
 

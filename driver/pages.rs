@@ -18,6 +18,7 @@ use crate::abstractions::{
     folio::{
         Folio,
         FolioPage,
+        Run,
         HUGE,
         HUGE_PAGES, //
     },
@@ -103,36 +104,51 @@ impl Pages {
         }
     }
 
-    /// The memory at byte `start` that can be used in one go: the folio, where in it, and how much
-    /// of it follows.
-    pub(crate) fn piece(&self, start: usize) -> Option<(&dyn SharedMemory, usize, u64)> {
+    /// The memory at byte `start` that can be used in one go, and where in it that is. It is as long
+    /// as can be, but does not go on behind `len` bytes where that would take work.
+    pub(crate) fn piece(&self, start: usize, len: usize) -> Option<(Piece<'_>, usize)> {
         let index = start / PAGE_SIZE;
         match self {
-            Self::Single(folios) => single(folios, index, start),
-            Self::Uncached(folios) => single(folios.folios(), index, start),
+            Self::Single(folios) => run(folios, index, start, len),
+            Self::Uncached(folios) => run(folios.folios(), index, start, len),
             Self::Chunks(chunks) => match chunks.get(index / HUGE_PAGES)? {
-                Chunk::Huge(folio) => piece(folio, HUGE_PAGES * PAGE_SIZE, start),
-                Chunk::Single(folios) => single(folios, index % HUGE_PAGES, start),
+                Chunk::Huge(folio) => Some((Piece::Huge(folio), start % (HUGE_PAGES * PAGE_SIZE))),
+                Chunk::Single(folios) => run(folios, index % HUGE_PAGES, start, len),
             },
         }
     }
 }
 
-/// The piece at byte `start` in folio `index` of `folios`.
-fn single(
-    folios: &[Folio<0>],
-    index: usize,
-    start: usize,
-) -> Option<(&dyn SharedMemory, usize, u64)> {
-    piece(folios.get(index)?, PAGE_SIZE, start)
+/// The pages at byte `start`, which is in the page `index` of `folios`, that follow each other.
+fn run(folios: &[Folio<0>], index: usize, start: usize, len: usize) -> Option<(Piece<'_>, usize)> {
+    let within = start % PAGE_SIZE;
+    let pages = within.saturating_add(len).div_ceil(PAGE_SIZE);
+    let run = Run::new(folios.get(index..)?, pages)?;
+    Some((Piece::Run(run), within))
 }
 
-/// The piece at byte `start` in a folio of `size` bytes that starts at a multiple of that.
-fn piece(
-    folio: &dyn SharedMemory,
-    size: usize,
-    start: usize,
-) -> Option<(&dyn SharedMemory, usize, u64)> {
-    let within = start.checked_rem(size)?;
-    Some((folio, within, size.saturating_sub(within) as u64))
+/// Memory in one piece.
+pub(crate) enum Piece<'a> {
+    /// A huge folio.
+    Huge(&'a Folio<HUGE>),
+    /// Pages behind each other.
+    Run(Run<'a>),
+}
+
+impl Piece<'_> {
+    /// As memory.
+    pub(crate) fn memory(&self) -> &dyn SharedMemory {
+        match self {
+            Self::Huge(folio) => *folio,
+            Self::Run(run) => run,
+        }
+    }
+
+    /// Bytes of it.
+    pub(crate) fn size(&self) -> usize {
+        match self {
+            Self::Huge(_) => HUGE_PAGES * PAGE_SIZE,
+            Self::Run(run) => run.size(),
+        }
+    }
 }

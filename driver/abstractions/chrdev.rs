@@ -21,6 +21,7 @@ use kernel::{
     },
     fs::File,
     mm::virt::VmaNew,
+    page::PAGE_SIZE,
     prelude::*,
     seq_file::SeqFile,
     types::{
@@ -30,6 +31,7 @@ use kernel::{
 };
 
 use super::{
+    folio::HUGE_PAGES,
     iov::{
         Destination,
         Source, //
@@ -420,7 +422,11 @@ unsafe extern "C" fn get_unmapped_area<T: FileOperations>(
 ) -> c_ulong {
     // SAFETY: The VFS calls this between open and release.
     let this: &T = unsafe { private(file) };
-    let page = this.page_in_memory(page as u64) as usize;
+    // What is too short for a huge entry may be anywhere.
+    let page = match len < HUGE_PAGES * PAGE_SIZE {
+        true => page,
+        false => this.page_in_memory(page as u64) as usize,
+    };
     // SAFETY: The file is valid. The page is only used to find an address that fits to it.
     unsafe { bindings::thp_get_unmapped_area(file, address, len, page, flags) }
 }

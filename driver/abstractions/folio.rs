@@ -76,9 +76,6 @@ unsafe impl<const ORDER: u32> Send for Folio<ORDER> {}
 unsafe impl<const ORDER: u32> Sync for Folio<ORDER> {}
 
 impl<const ORDER: u32> Folio<ORDER> {
-    /// Bytes of the folio.
-    const SIZE: usize = PAGE_SIZE << ORDER;
-
     /// Allocates a folio, charged to the current memory cgroup. One of more than a page is only
     /// given if it takes little work.
     pub(crate) fn new() -> Result<Self> {
@@ -110,28 +107,48 @@ impl<const ORDER: u32> Folio<ORDER> {
             _folio: PhantomData,
         })
     }
-
-    /// Calls `f` with the folio's address in the kernel.
-    fn with_address<R>(&self, f: impl FnOnce(*mut u8) -> R) -> R {
-        // SAFETY: The page is valid. Without high memory, what follows its address is the rest of
-        // the folio.
-        let address = unsafe { bindings::kmap_local_page(self.0.as_ptr()) };
-        let result = f(address.cast());
-        // SAFETY: `address` is what `kmap_local_page` gave in this very function, and nothing
-        // mapped after it is left.
-        unsafe { bindings::kunmap_local(address) };
-        result
-    }
 }
 
 impl Folio<0> {
-    /// Allocates `count` pages, wherever they are, charged to the current memory cgroup.
+    /// Allocates `count` pages, wherever they are but in runs where that takes little work, charged to
+    /// the current memory cgroup.
     pub(crate) fn scattered(count: usize) -> Result<KVVec<Self>> {
         let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
-        for _ in 0..count {
-            folios.push(Self::new()?, GFP_KERNEL)?;
+        let mut order = HUGE;
+        while folios.len() < count {
+            let left = count.saturating_sub(folios.len());
+            order = order.min(left.ilog2());
+            if order == 0 {
+                folios.push(Self::new()?, GFP_KERNEL)?;
+            } else if Self::run(order, &mut folios).is_err() {
+                // None so long is free; nor will be the next.
+                order = order.saturating_sub(1);
+            }
         }
         Ok(folios)
+    }
+
+    /// Adds 2 to the `order` pages, at least two, in one physical run, each with a life of its own.
+    fn run(order: u32, folios: &mut KVVec<Self>) -> Result {
+        // SAFETY: As in `new`.
+        #[cfg(CONFIG_NUMA)]
+        let first = unsafe { bindings::alloc_pages_noprof(GFP_EASY | ACCOUNT, order) };
+        // SAFETY: As in `new`.
+        #[cfg(not(CONFIG_NUMA))]
+        let first = unsafe {
+            bindings::__alloc_pages_noprof(GFP_EASY | ACCOUNT, order, 0, core::ptr::null_mut())
+        };
+        let first = NonNull::new(first).ok_or(ENOMEM)?;
+        // SAFETY: The pages were just allocated in one, not as a compound page, and are ours.
+        unsafe { bindings::split_page(first.as_ptr(), order) };
+        for index in 0..1 << order {
+            // INVARIANT: Since they were split, the pages are of order 0, each with a reference that
+            // is now ours.
+            // SAFETY: The `struct page`s of the run are an array, and `index` is inside it.
+            let page = Self(unsafe { first.add(index) });
+            folios.push(page, GFP_KERNEL)?;
+        }
+        Ok(())
     }
 
     /// Allocates `count` pages, more than zero, one physical run, by moving others out of the way.
@@ -157,10 +174,60 @@ impl Folio<0> {
     }
 }
 
-impl<const ORDER: u32> SharedMemory for Folio<ORDER> {
+/// Memory that has an address in the kernel for as long as something is done with it.
+///
+/// # Safety
+///
+/// What `first` gives is the first of pages in one run, of `bytes` bytes in all, that stay while `self`
+/// is borrowed.
+unsafe trait Addressed {
+    /// The first page.
+    fn first(&self) -> *mut bindings::page;
+
+    /// Bytes of all pages.
+    fn bytes(&self) -> usize;
+
+    /// Calls `f` with the address.
+    fn with_address<R>(&self, f: impl FnOnce(*mut u8) -> R) -> R {
+        // SAFETY: The page is valid. Without high memory, what follows its address is the rest of
+        // the run.
+        let address = unsafe { bindings::kmap_local_page(self.first()) };
+        let result = f(address.cast());
+        // SAFETY: `address` is what `kmap_local_page` gave in this very function, and nothing
+        // mapped after it is left.
+        unsafe { bindings::kunmap_local(address) };
+        result
+    }
+}
+
+// SAFETY: By the type's invariant, the pages of a folio, which has that order.
+unsafe impl<const ORDER: u32> Addressed for Folio<ORDER> {
+    fn first(&self) -> *mut bindings::page {
+        self.0.as_ptr()
+    }
+
+    fn bytes(&self) -> usize {
+        PAGE_SIZE << ORDER
+    }
+}
+
+// SAFETY: By the type's invariant, the pages are in one run; those who own them are borrowed.
+unsafe impl Addressed for Run<'_> {
+    fn first(&self) -> *mut bindings::page {
+        self.0
+            .first()
+            .map_or(core::ptr::null_mut(), |folio| folio.0.as_ptr())
+    }
+
+    fn bytes(&self) -> usize {
+        self.size()
+    }
+}
+
+impl<T: Addressed> SharedMemory for T {
     fn copy_to(&self, start: usize, len: usize, to: &mut Destination<'_>) -> usize {
-        let (start, len) = clamp(Self::SIZE, start, len);
-        // SAFETY: `address` is that of the folio, the range lies in it, and the iterator is a valid
+        let (start, len) = clamp(self.bytes(), start, len);
+        // SAFETY: `address` is that of the memory, the range lies in it, and the iterator is a valid
         // destination.
         self.with_address(|address| unsafe {
             bindings::_copy_to_iter(address.add(start).cast(), len, to.as_raw())
@@ -168,8 +235,8 @@ impl<const ORDER: u32> SharedMemory for Folio<ORDER> {
     }
 
     fn copy_from(&self, start: usize, len: usize, from: &mut Source<'_>) -> usize {
-        let (start, len) = clamp(Self::SIZE, start, len);
-        // SAFETY: `address` is that of the folio, the range lies in it, and the iterator is a valid
+        let (start, len) = clamp(self.bytes(), start, len);
+        // SAFETY: `address` is that of the memory, the range lies in it, and the iterator is a valid
         // source.
         self.with_address(|address| unsafe {
             bindings::_copy_from_iter(address.add(start).cast(), len, from.as_raw())
@@ -177,8 +244,8 @@ impl<const ORDER: u32> SharedMemory for Folio<ORDER> {
     }
 
     fn fill(&self, start: usize, len: usize, byte: u8) {
-        let (start, len) = clamp(Self::SIZE, start, len);
-        // SAFETY: `address` is that of the folio, and the range lies in it. `memset` is the
+        let (start, len) = clamp(self.bytes(), start, len);
+        // SAFETY: `address` is that of the memory, and the range lies in it. `memset` is the
         // kernel's, which may run while others use the memory.
         self.with_address(|address| unsafe {
             bindings::memset(address.add(start).cast(), c_int::from(byte), len);
@@ -186,16 +253,16 @@ impl<const ORDER: u32> SharedMemory for Folio<ORDER> {
     }
 
     fn write(&self, start: usize, bytes: &[u8]) {
-        let (start, len) = clamp(Self::SIZE, start, bytes.len());
+        let (start, len) = clamp(self.bytes(), start, bytes.len());
         let bytes = bytes.get(..len).unwrap_or_default();
-        // SAFETY: `address` is that of the folio, and the range lies in it.
+        // SAFETY: `address` is that of the memory, and the range lies in it.
         self.with_address(|address| unsafe { write_bytes(address.add(start), bytes) });
     }
 
     fn read(&self, start: usize, bytes: &mut [u8]) {
-        let (start, len) = clamp(Self::SIZE, start, bytes.len());
+        let (start, len) = clamp(self.bytes(), start, bytes.len());
         let bytes = bytes.get_mut(..len).unwrap_or_default();
-        // SAFETY: `address` is that of the folio, and the range lies in it.
+        // SAFETY: `address` is that of the memory, and the range lies in it.
         self.with_address(|address| unsafe { read_bytes(address.add(start), bytes) });
     }
 }
@@ -204,6 +271,34 @@ impl<const ORDER: u32> Drop for Folio<ORDER> {
     fn drop(&mut self) {
         // SAFETY: The reference is ours by the type's invariant, and nobody uses it after this.
         unsafe { bindings::__free_pages(self.0.as_ptr(), ORDER) };
+    }
+}
+
+/// Pages that lie behind each other in memory.
+///
+/// # Invariants
+///
+/// There is a page, and each is the one after the one before it.
+pub(crate) struct Run<'a>(&'a [Folio<0>]);
+
+impl<'a> Run<'a> {
+    /// The first of `folios` and those of the next that follow it in memory: no more than `most` in
+    /// all.
+    pub(crate) fn new(folios: &'a [Folio<0>], most: usize) -> Option<Self> {
+        let first = folios.first()?.0.as_ptr();
+        let follows = |&(index, folio): &(usize, &Folio<0>)| {
+            // The `struct page`s of pages behind each other are, too: the one memory model of x86-64.
+            folio.0.as_ptr() == first.wrapping_add(index)
+        };
+        let pages = folios.iter().take(most.max(1)).enumerate();
+        let count = pages.take_while(follows).count();
+        // INVARIANT: The first is always taken, and the others were compared with it.
+        Some(Self(folios.get(..count)?))
+    }
+
+    /// Bytes of the run.
+    pub(crate) fn size(&self) -> usize {
+        self.0.len().saturating_mul(PAGE_SIZE)
     }
 }
 

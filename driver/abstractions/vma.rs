@@ -56,9 +56,9 @@ pub(crate) trait VmOperations: Send + Sync + Sized + 'static {
 
 /// Makes a new mapping use `this`, and tells it that the mapping came to be.
 ///
-/// The mapping can then not be grown, and does not go into core dumps. One of folios is neither
-/// `VM_PFNMAP` nor `VM_MIXEDMAP`: its pages are as good as any for `get_user_pages`, and huge
-/// entries survive being split.
+/// The mapping can then not be grown, and does not go into core dumps. One of folios is not
+/// `VM_PFNMAP`: its pages are as good as any for `get_user_pages`. Nor is it `VM_MIXEDMAP` where it
+/// can have huge entries, which survive being split only so.
 ///
 /// # Safety
 ///
@@ -86,6 +86,28 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
         vma.vm_private_data = core::ptr::from_ref(this).cast_mut().cast();
     }
     this.opened(vma);
+    if !setup.frames && is_shared(vma) && bytes(vma) <= AROUND {
+        map_now(this, vma);
+    }
+}
+
+/// Maps all of a small mapping of folios, which costs less than the first fault would, and that
+/// is as much as one would map. The mapping becomes `VM_MIXEDMAP`: no huge entry fits in it.
+fn map_now<T: VmOperations>(this: &T, vma: &VmaNew) {
+    let mut pages = [core::ptr::null_mut(); AROUND_PAGES];
+    let mut count: c_ulong = 0;
+    let all = first_page(vma)..first_page(vma).saturating_add(bytes(vma) / PAGE);
+    for (slot, page) in pages.iter_mut().zip(all) {
+        let Some(Page::Folio(page)) = this.page(page) else {
+            break;
+        };
+        *slot = page.as_raw();
+        count = count.saturating_add(1);
+    }
+    // SAFETY: The VMA is being set up and write-locked. There are `count` pages in the array, no
+    // more than the VMA has; `this`, which is borrowed, keeps them, and the callee takes references of
+    // its own. If it fails, faults will map what is missing.
+    unsafe { bindings::vm_insert_pages(vma.as_ptr(), vma.start(), pages.as_mut_ptr(), &mut count) };
 }
 // ANCHOR_END: install
 
@@ -160,8 +182,9 @@ const PAGE: u64 = PAGE_SIZE as u64;
 /// Bytes that a huge entry maps.
 const HUGE_BYTES: u64 = HUGE_PAGES as u64 * PAGE;
 
-/// Bytes that a fault maps at once, if huge entries do not.
-const AROUND: u64 = 16 * PAGE;
+/// Pages that a fault maps at once, if huge entries do not, and bytes of them.
+const AROUND_PAGES: usize = 16;
+const AROUND: u64 = AROUND_PAGES as u64 * PAGE;
 
 /// What a fault is about.
 struct Fault {
@@ -227,7 +250,9 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
     match this.page(fault.page) {
         Some(Page::Folio(page)) => {
             // SAFETY: As above.
-            unsafe { fault_around(this, vmf, &fault) };
+            if unsafe { fault_around(this, vmf, &fault) } {
+                return bindings::vm_fault_reason_VM_FAULT_NOPAGE;
+            }
             // SAFETY: The fault is ours to answer. The memory manager takes over the reference.
             unsafe { (*vmf).page = page.get() };
             0
@@ -241,38 +266,45 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
 }
 // ANCHOR_END: fault
 
-/// Maps what lies around a page that is about to be mapped.
+/// Maps the page that a fault is about, and what lies around it; whether that page is mapped.
+///
+/// It is not where the process gets a copy of its own, or where the kernel refuses. The memory manager
+/// then has to do it, which costs more: it also looks whether the file's times are to be changed.
 ///
 /// # Safety
 ///
 /// `vmf` must be a valid fault, `fault` what it is about, of a VMA of folios that is locked.
-unsafe fn fault_around<T: VmOperations>(this: &T, vmf: *mut bindings::vm_fault, fault: &Fault) {
+unsafe fn fault_around<T: VmOperations>(
+    this: &T,
+    vmf: *mut bindings::vm_fault,
+    fault: &Fault,
+) -> bool {
     // SAFETY: The caller promises it.
     let vma = unsafe { fault.vma() };
     if fault.is_copy(vma) {
-        return;
+        return false;
     }
     let start = (fault.address & !(AROUND - 1)).max(vma.start() as u64);
     let end = (fault.address | (AROUND - 1)).min(vma.end() as u64);
+    // SAFETY: The caller promises a valid fault.
+    let mut other = unsafe { core::ptr::read(vmf) };
+    let mut mapped = false;
     for address in (start..end).step_by(PAGE_SIZE) {
-        if address == fault.address {
-            continue;
-        }
         let page = fault
             .page_at(vma, address, PAGE)
             .and_then(|page| this.page(page));
         let Some(Page::Folio(page)) = page else {
             continue;
         };
-        // SAFETY: The caller promises a valid fault. The other one differs in its address, which
-        // is in the same VMA, and of which alone the callee takes note. It takes a reference of its
-        // own. If it fails, or somebody else was first, the page's own fault will tell.
-        unsafe {
-            let mut other = core::ptr::read(vmf);
-            other.__bindgen_anon_1.address = address as usize;
-            bindings::vmf_insert_page_mkwrite(&mut other, page.as_raw(), fault.write);
-        }
+        other.__bindgen_anon_1.address = address as usize;
+        // SAFETY: The fault differs from a valid one in its address, which is in the same VMA, and of
+        // which alone the callee takes note. It takes a reference of its own. If it fails for
+        // another page, that page's own fault will tell.
+        let result =
+            unsafe { bindings::vmf_insert_page_mkwrite(&mut other, page.as_raw(), fault.write) };
+        mapped |= address == fault.address && result == bindings::vm_fault_reason_VM_FAULT_NOPAGE;
     }
+    mapped
 }
 
 /// # Safety
