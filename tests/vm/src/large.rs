@@ -5,6 +5,7 @@
 use crate::driver::{self, get, mappings, put};
 use crate::sys::{pread, pwrite, Buffer, Child, End, Map, PAGE};
 use libc::{MADV_DONTNEED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
+use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -14,6 +15,8 @@ crate::tests! {
     each_page_is_where_it_belongs_in_a_mapping_of_a_part
     parts_go_and_change_and_the_rest_stays
     private_stores_stay_private
+    all_of_it_without_huge_pages
+    a_mapping_that_is_made_at_once_is_like_any
 }
 
 const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
@@ -172,5 +175,73 @@ fn private_stores_stay_private() {
         check(&shared, 0);
         private.advise(MADV_DONTNEED).expect("DONTNEED");
         check(&private, 0);
+    });
+}
+
+fn all_of_it_without_huge_pages() {
+    let _never = HugePages::never();
+    one_call_carries_it_all();
+    each_page_is_where_it_belongs();
+    each_page_is_where_it_belongs_in_a_mapping_of_a_part();
+    parts_go_and_change_and_the_rest_stays();
+    private_stores_stay_private();
+}
+
+/// The system's huge pages, switched off until this is dropped.
+struct HugePages(String);
+
+impl HugePages {
+    const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
+
+    fn never() -> Self {
+        let text = fs::read_to_string(Self::SETTING).expect("a setting");
+        let (_, rest) = text.split_once('[').expect("a choice");
+        let (chosen, _) = rest.split_once(']').expect("a choice");
+        fs::write(Self::SETTING, "never").expect("root");
+        Self(chosen.to_owned())
+    }
+}
+
+impl Drop for HugePages {
+    fn drop(&mut self) {
+        fs::write(Self::SETTING, &self.0).expect("root");
+    }
+}
+
+fn a_mapping_that_is_made_at_once_is_like_any() {
+    on_a_large_device(|fd| {
+        // In a huge folio, across the border of two, and where pages are single ones.
+        for first in [0, 100, 505, 1010, PAGES - 16] {
+            for _ in 0..3 {
+                let whole = map(fd, first, 16, MAP_SHARED);
+                check(&whole, first);
+                let (head, rest) = whole.split(3 * PAGE);
+                let (hole, rest) = rest.split(PAGE);
+                drop(hole);
+                let (read_only, tail) = rest.split(2 * PAGE);
+                read_only.protect(PROT_READ).expect("mprotect");
+                assert_eq!(tail.advise(MADV_DONTNEED), Ok(()));
+                let mut child = Child::start(|| {
+                    check(&head, first);
+                    check(&read_only, first + 4);
+                    check(&tail, first + 6);
+                    tail.write(8, b"child");
+                });
+                assert_eq!(child.wait(Duration::from_secs(60)), End::Status(0));
+                assert_eq!(tail.read(8..13), b"child");
+                let mut moved = tail;
+                let (odd, place) = Map::anonymous(11 * PAGE).split(PAGE);
+                moved.move_onto(place).expect("a move");
+                drop(odd);
+                check(&moved, first + 6);
+                moved.write(3 * PAGE + 100, b"moved");
+                let offset = ((first + 9) * PAGE + 100) as u64;
+                assert_eq!(get(fd, offset, 5), b"moved");
+                check(&head, first);
+            }
+            let private = map(fd, first, 16, MAP_PRIVATE);
+            private.write(0, b"private!");
+            assert_eq!(get(fd, (first * PAGE) as u64, 8), name(first));
+        }
     });
 }
