@@ -86,7 +86,10 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         if options.update {
             for name in SHOWN {
                 let chart = Path::new(name).with_extension("svg");
-                fs::copy(out.join(&chart), workspace::dir().join("docs").join(&chart))?;
+                fs::copy(
+                    out.join(&chart),
+                    workspace::dir().join("docs/pictures").join(&chart),
+                )?;
             }
         }
     }

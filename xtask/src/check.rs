@@ -2,13 +2,15 @@
 
 //! `cargo xtask check`: what needs no test to be seen wrong. One line a check; all of them run.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use anyhow::{bail, Context, Result};
+use anyhow::{bail, ensure, Context, Result};
 use duct::{cmd, Expression};
 use fs_err as fs;
 
+use crate::root::Bind;
 use crate::setup::{self, Lab};
 use crate::{book, driver, kernel, licences, pages, panics, workspace};
 
@@ -149,5 +151,29 @@ fn driver_build(lab: &Lab) -> Result<()> {
     if !warnings.is_empty() {
         bail!("{}\n(all of it: {})", warnings.join("\n"), log.display());
     }
+    size(lab, output.path())?;
     panics::check(lab, output.path()).context("panics in the driver")
+}
+
+/// The most bytes of code and constants that the module may have.
+const TEXT: u64 = 100 << 10;
+
+/// Checks how much code the module has.
+fn size(lab: &Lab, output: &Path) -> Result<()> {
+    let binds = [Bind::read_only(output, "/run/chrmem/output")];
+    let sizes = lab
+        .root
+        .command(&binds, ["size", "/run/chrmem/output/chrmem.ko"])
+        .read()?;
+    // A line of headings, then one of numbers, `text` before all others.
+    let text = sizes
+        .lines()
+        .nth(1)
+        .and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let text = text.with_context(|| format!("`size` says {sizes}"))?;
+    ensure!(
+        text <= TEXT,
+        "the module has {text} bytes of code and constants, more than {TEXT}"
+    );
+    Ok(())
 }
