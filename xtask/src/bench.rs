@@ -38,12 +38,12 @@ pub(crate) struct Options {
 
 /// Runs the benchmark.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let (lab, chrmem) = vm::lab_and(programs::optimized_chrmem)?;
+    let (lab, chrmem) = vm::lab_and(&Args::default().kernel, programs::optimized_chrmem)?;
     let out = workspace::target()?.join("bench");
     fs::create_dir_all(&out)?;
     let counted = Args {
         icount: true,
-        mem: "3G".into(),
+        mem: Some("3G".into()),
         timeout: 3000,
         ..Args::default()
     };
