@@ -19,8 +19,8 @@ use crate::{programs, workspace};
 /// The counts that the gate compares with, by the kernel's release.
 const COUNTS: &str = "bench/counts.json";
 
-/// By so much a count may differ. Counts are exact but for what the timer and the state of the kernel's caches add.
-const TOLERANCE: f64 = 0.03;
+/// By so many per cent a count may differ. Counts are exact but for what the timer and the state of the kernel's caches add.
+const TOLERANCE: u64 = 3;
 
 /// The charts that the documentation shows.
 const SHOWN: &[&str] = &["mapping", "records"];
@@ -175,7 +175,7 @@ fn moved(before: &Counts, now: &Counts) -> Vec<String> {
         // CAST: counts are far from where that would matter.
         let change = *now as f64 / *before as f64 - 1.0;
         let word = if change > 0.0 { "DEARER " } else { "CHEAPER" };
-        (change.abs() > TOLERANCE).then(|| {
+        (now.abs_diff(*before) * 100 > before * TOLERANCE).then(|| {
             format!(
                 "{word} {name}: {before} -> {now} ({:+.1} %)",
                 change * 100.0
