@@ -29,9 +29,28 @@ pub(crate) struct Campaign<'a> {
     /// How many steps there is time for in the tests, and how many of them are one run.
     pub(crate) steps: u64,
     pub(crate) run_steps: usize,
-    /// Runs a sequence: false if it fails. Prints nothing; or, if the flag is set, what it does and why
-    /// it fails.
-    pub(crate) run: &'a dyn Fn(&Sequence, bool) -> bool,
+    /// Runs a sequence: false if it fails.
+    pub(crate) run: &'a dyn Fn(&Sequence, Say) -> bool,
+}
+
+/// What a run prints.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Say {
+    /// Nothing.
+    Nothing,
+    /// Why it fails.
+    Why,
+    /// That, and each step.
+    All,
+}
+
+impl Say {
+    /// Silences a process that nobody is to hear.
+    pub(crate) fn obey(self) {
+        if self == Self::Nothing {
+            std::panic::set_hook(Box::new(|_| {}));
+        }
+    }
 }
 
 /// How long a test may take that the environment makes longer than tests are.
@@ -50,7 +69,7 @@ impl Campaign<'_> {
     pub(crate) fn run(&self, group: &str, what: &str) {
         if let Ok(text) = env::var("CHRMEM_SEQUENCE") {
             let sequence = text.parse().expect("CHRMEM_SEQUENCE is a sequence");
-            assert!((self.run)(&sequence, true), "it fails");
+            assert!((self.run)(&sequence, Say::All), "it fails");
             return;
         }
         let journal = Journal::of_environment();
@@ -78,7 +97,7 @@ impl Campaign<'_> {
             if let Some(journal) = &journal {
                 journal.write(&Shrinker::new(sequence.clone()));
             }
-            if !(self.run)(&sequence, false) {
+            if !(self.run)(&sequence, Say::Why) {
                 eprintln!(
                     "{}: CHRMEM_SEED={number} fails; making it shorter",
                     self.name
@@ -117,7 +136,7 @@ impl Campaign<'_> {
             if let Some(journal) = journal {
                 journal.write(&shrinker);
             }
-            let failed = !(self.run)(&candidate, false);
+            let failed = !(self.run)(&candidate, Say::Nothing);
             shrinker.judge(candidate, failed);
         }
         if let Some(journal) = journal {
@@ -127,7 +146,7 @@ impl Campaign<'_> {
         let steps = shortest.steps.len();
         // Last, because the kernel may not survive it.
         eprintln!("{name}: {steps} steps do it: CHRMEM_SEQUENCE={shortest}");
-        let fails_again = !(self.run)(shortest, true);
+        let fails_again = !(self.run)(shortest, Say::All);
         let again = if fails_again {
             ""
         } else {

@@ -9,7 +9,7 @@
 
 mod caller;
 
-use crate::campaign::Campaign;
+use crate::campaign::{Campaign, Say};
 use crate::kmsg::Mark;
 use crate::scale::scaled;
 use crate::sequence::Sequence;
@@ -65,8 +65,9 @@ fn whatever_is_asked_for_has_an_answer() {
     }
 }
 
-/// Runs a sequence: false if something is wrong. If `talk` is set, prints what is done.
-fn run(sequence: &Sequence, talk: bool) -> bool {
+/// Runs a sequence: false if something is wrong.
+fn run(sequence: &Sequence, say: Say) -> bool {
+    let talk = say == Say::All;
     let mut random = Rng::with_seed(sequence.setup);
     let windows = plan::random(&mut random);
     let processes = random.usize(1..=3);
@@ -80,9 +81,7 @@ fn run(sequence: &Sequence, talk: bool) -> bool {
     let mut children: Vec<Child> = (0..processes)
         .map(|me| {
             Child::start(|| {
-                if !talk {
-                    std::panic::set_hook(Box::new(|_| {}));
-                }
+                say.obey();
                 let mut caller = Caller::new(&folder, &windows, talk);
                 for step in &sequence.steps {
                     if *step as usize % processes == me {

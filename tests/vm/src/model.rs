@@ -9,7 +9,7 @@
 mod actor;
 mod plain;
 
-use crate::campaign::Campaign;
+use crate::campaign::{Campaign, Say};
 use crate::scale::scaled;
 use crate::sequence::Sequence;
 use crate::sys::{Child, End, Map};
@@ -23,8 +23,8 @@ crate::tests! {
     the_device_is_as_the_model_says
 }
 
-/// How long a run may take.
-const LIMIT: Duration = Duration::from_secs(10);
+/// How long a run may take, which is a second or two unless the host is busy.
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn the_device_is_as_the_model_says() {
     Campaign {
@@ -36,8 +36,9 @@ fn the_device_is_as_the_model_says() {
     .run("operations", "compared with a plain model");
 }
 
-/// Runs a sequence: false if the device is not as the model says. If `talk` is set, prints each step.
-fn run(sequence: &Sequence, talk: bool) -> bool {
+/// Runs a sequence: false if the device is not as the model says.
+fn run(sequence: &Sequence, say: Say) -> bool {
+    let talk = say == Say::All;
     let mut random = Rng::with_seed(sequence.setup);
     let windows = plan::random(&mut random);
     let processes = random.usize(1..=3);
@@ -52,9 +53,7 @@ fn run(sequence: &Sequence, talk: bool) -> bool {
     let mut children: Vec<Child> = (0..processes)
         .map(|me| {
             Child::start(|| {
-                if !talk {
-                    std::panic::set_hook(Box::new(|_| {}));
-                }
+                say.obey();
                 let who = (me, processes);
                 let mut actor = Actor::new(windows.clone(), folder.node(), &files, who, turn, talk);
                 for step in &sequence.steps {
@@ -91,5 +90,6 @@ fn all_end_well(children: &mut [Child]) -> bool {
         }
         std::thread::sleep(Duration::from_millis(1));
     }
+    eprintln!("it does not end within {LIMIT:?}");
     false
 }
