@@ -131,13 +131,7 @@ impl Folio<0> {
     /// Adds 2 to the `order` pages, at least two, in one physical run, each with a life of its own.
     fn run(order: u32, folios: &mut KVVec<Self>) -> Result {
         // SAFETY: As in `new`.
-        #[cfg(CONFIG_NUMA)]
-        let first = unsafe { bindings::alloc_pages_noprof(GFP_EASY | ACCOUNT, order) };
-        // SAFETY: As in `new`.
-        #[cfg(not(CONFIG_NUMA))]
-        let first = unsafe {
-            bindings::__alloc_pages_noprof(GFP_EASY | ACCOUNT, order, 0, core::ptr::null_mut())
-        };
+        let first = unsafe { bindings::alloc_pages(GFP_EASY | ACCOUNT, order) };
         let first = NonNull::new(first).ok_or(ENOMEM)?;
         // SAFETY: The pages were just allocated in one, not as a compound page, and are ours.
         unsafe { bindings::split_page(first.as_ptr(), order) };
