@@ -8,7 +8,8 @@ use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     let top = Path::new("../..");
-    let mut pages = vec![top.join("README.md"), top.join("CONTRIBUTING.md")];
+    let single = ["README.md", "CONTRIBUTING.md", "cli/README.md"];
+    let mut pages = single.map(|page| top.join(page)).to_vec();
     find(&top.join("docs"), &mut pages)?;
     pages.sort();
     let mut list = String::from("&[\n");

@@ -117,7 +117,7 @@ fn header(text: &str) -> Option<&str> {
 }
 
 /// The licences and exceptions in an expression.
-fn names(expression: &str) -> impl Iterator<Item = String> + '_ {
+pub(crate) fn names(expression: &str) -> impl Iterator<Item = String> + '_ {
     expression
         .split([' ', '(', ')'])
         .filter(|word| !word.is_empty() && !["AND", "OR", "WITH"].contains(word))

@@ -24,7 +24,9 @@ pub(crate) struct Page {
 pub(crate) fn all() -> Result<Vec<Page>> {
     let is_page = |file: &String| {
         file.ends_with(".md")
-            && (file.starts_with("docs/") || ["README.md", "CONTRIBUTING.md"].contains(&&file[..]))
+            && (file.starts_with("docs/")
+                || file.ends_with("/README.md")
+                || ["README.md", "CONTRIBUTING.md"].contains(&&file[..]))
     };
     let mut pages = Vec::new();
     for name in workspace::files()?.into_iter().filter(is_page) {

@@ -24,6 +24,15 @@ pub(crate) fn cargo() -> OsString {
     std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into())
 }
 
+/// Where cargo keeps what it downloads and unpacks.
+pub(crate) fn cargo_home() -> Result<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    set("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(set("HOME")?).join(".cargo")))
+        .context("neither CARGO_HOME nor HOME is set")
+}
+
 /// What cargo knows of the workspace, with or without its dependencies.
 pub(crate) fn metadata(dependencies: bool) -> Result<Metadata> {
     let mut command = MetadataCommand::new();

@@ -14,12 +14,10 @@ use crate::workspace;
 pub(crate) fn chrmem() -> Result<PathBuf> {
     let step = Step::new("compiling the command for others", None);
     let target = workspace::target()?.join("release-build");
-    let home = std::env::var("CARGO_HOME")
-        .or_else(|_| std::env::var("HOME").map(|home| format!("{home}/.cargo")))
-        .context("neither CARGO_HOME nor HOME is set")?;
+    let home = workspace::cargo_home()?;
     let flags = [
         format!("--remap-path-prefix={}=/chrmem", workspace::dir().display()),
-        format!("--remap-path-prefix={home}=/cargo"),
+        format!("--remap-path-prefix={}=/cargo", home.display()),
         "-Cstrip=symbols".to_owned(),
     ];
     let cargo = cmd!(
