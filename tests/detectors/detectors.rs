@@ -97,9 +97,11 @@ fn write_past_slab() -> Result {
 }
 
 fn write_past_vmalloc() -> Result {
-    let mut bytes = VVec::<u8>::with_capacity(PAGE_SIZE, GFP_KERNEL)?;
+    // The page goes on where the memory ends: behind a whole page there is none, and the system would end.
+    const SIZE: usize = PAGE_SIZE / 2;
+    let mut bytes = VVec::<u8>::with_capacity(SIZE, GFP_KERNEL)?;
     // SAFETY: None, which is the mistake.
-    unsafe { write_volatile(bytes.as_mut_ptr().add(PAGE_SIZE), 1) };
+    unsafe { write_volatile(bytes.as_mut_ptr().add(SIZE), 1) };
     Ok(())
 }
 
