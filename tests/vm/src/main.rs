@@ -36,6 +36,7 @@ mod kcore;
 mod kinds;
 mod kmsg;
 mod large;
+mod lean;
 mod library;
 mod lifetime;
 mod load;
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         ("map", map::TESTS),
         ("coherence", coherence::TESTS),
         ("large", large::TESTS),
+        ("lean", lean::TESTS),
         ("counts", counts::TESTS),
         ("poll", poll::TESTS),
         ("lifetime", lifetime::TESTS),
