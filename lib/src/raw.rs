@@ -19,6 +19,7 @@ use std::sync::atomic::{
     AtomicI16, AtomicI32, AtomicI64, AtomicI8, AtomicIsize, AtomicU16, AtomicU32, AtomicU64,
     AtomicU8, AtomicUsize, Ordering,
 };
+use zerocopy::FromBytes;
 
 /// The device's description.
 pub(crate) fn info(fd: BorrowedFd<'_>) -> Result<abi::Info, Errno> {
@@ -288,7 +289,9 @@ impl Pages {
         }
         let mut source = source;
         let (head, rest) = target.split_at_mut(bytes_to_word(source).min(target.len()));
-        let (words, tail) = rest.as_chunks_mut();
+        let Ok((words, tail)) = <[[u8; size_of::<u64>()]]>::mut_from_prefix(rest) else {
+            unreachable!("bytes are aligned everywhere")
+        };
         // SAFETY: `first_of` found `target.len()` bytes from `source` on, and the steps below add up
         // to that many; by the type's invariant they can be read. After `head`, `source` is aligned
         // for a `u64`.
@@ -335,7 +338,9 @@ impl Pages {
             return unsafe { by_the_kernel(libc::process_vm_writev, here, there) };
         }
         let (head, rest) = source.split_at(bytes_to_word(target).min(source.len()));
-        let (words, tail) = rest.as_chunks();
+        let Ok((words, tail)) = <[[u8; size_of::<u64>()]]>::ref_from_prefix(rest) else {
+            unreachable!("bytes are aligned everywhere")
+        };
         // SAFETY: `first_of` found `source.len()` bytes from `target` on, and the steps below add up
         // to that many; by the type's invariant and the assertion above they can be written. After
         // `head`, `target` is aligned for a `u64`.

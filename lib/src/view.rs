@@ -391,7 +391,7 @@ impl<'a> View<'a> {
         }
         let align = align_of::<W::Atomic>();
         // The pages start at a multiple of any such number.
-        if !(self.start + offset).is_multiple_of(align) {
+        if (self.start + offset) % align != 0 {
             return Err(Error::Misaligned { offset, align });
         }
         Ok(())

@@ -118,9 +118,7 @@ impl<M: Memory, B: Bell> End<M, B> {
         let number = memory.load(CAPACITY)?;
         let room = memory.len() - DATA;
         let capacity = match usize::try_from(number) {
-            Ok(capacity) if (UNIT..=room).contains(&capacity) && capacity.is_multiple_of(UNIT) => {
-                capacity
-            }
+            Ok(capacity) if (UNIT..=room).contains(&capacity) && capacity % UNIT == 0 => capacity,
             _ => return Err(damaged("the capacity", number)),
         };
         if memory.swap(side.state, PRESENT)? == PRESENT && !anyway {
@@ -134,7 +132,7 @@ impl<M: Memory, B: Bell> End<M, B> {
             side,
             capacity,
         };
-        if !end.own.is_multiple_of(UNIT as u64) {
+        if end.own % UNIT as u64 != 0 {
             return Err(damaged("a position", end.own));
         }
         end.look()?;
@@ -160,7 +158,7 @@ impl<M: Memory, B: Bell> End<M, B> {
             [other, self.own]
         };
         // As numbers that go round: both are multiples of `UNIT`, and so is their difference.
-        if !other.is_multiple_of(UNIT as u64) || written.wrapping_sub(read) > self.capacity as u64 {
+        if other % UNIT as u64 != 0 || written.wrapping_sub(read) > self.capacity as u64 {
             return Err(damaged("a position", other));
         }
         self.other = other;
