@@ -31,6 +31,7 @@ const USER: &[&str] = &[
     "linux-libc-dev",
     "python3",
     "python3-numpy",
+    "python3-yaml",
     "podman",
     "crun",
 ];
@@ -72,6 +73,7 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
         }
         fs::copy(deb, share.path().join(deb.file_name().unwrap_or_default()))?;
     }
+    kubernetes(&user)?;
     own(lab, chrmem, share.path())?;
     for script in [
         "tests/clean.sh",
@@ -128,6 +130,16 @@ fn lint(debs: &Debs) -> Result<()> {
     let page = format!("{TESTS}/chrmem.4");
     let argv = ["mandoc", "-T", "lint", "-W", "warning", &page];
     attempt("mandoc", &debs.tools.root.command(&binds, argv))
+}
+
+/// What can be told of the manifest for Kubernetes without a cluster.
+fn kubernetes(user: &Tree) -> Result<()> {
+    let dist = workspace::dir().join("dist");
+    let binds = [Bind::read_only(&dist, TESTS)];
+    let script = format!("{TESTS}/tests/kubernetes.py");
+    let manifest = format!("{TESTS}/kubernetes/generic-device-plugin.yaml");
+    let argv = ["python3", &script, &manifest];
+    attempt("kubernetes", &user.root.command(&binds, argv))
 }
 
 /// What `cargo xtask kernel prepare` and `install` make, on a machine with the kernel's packages.
