@@ -5,6 +5,7 @@
 pub(crate) mod build;
 mod crates;
 mod debs;
+mod reader;
 mod trial;
 
 use std::path::PathBuf;

@@ -64,20 +64,21 @@ pub(crate) fn check() -> Result<()> {
 impl Page {
     /// Whether a user types something of it in a checkout.
     pub(crate) fn is_typed_on_the_host(&self) -> bool {
-        self.host_blocks().next().is_some()
+        self.blocks_for(Place::Host).next().is_some()
     }
 
-    fn host_blocks(&self) -> impl Iterator<Item = &Block> {
+    /// What of it is typed there.
+    pub(crate) fn blocks_for(&self, place: Place) -> impl Iterator<Item = &Block> {
         self.blocks
             .iter()
-            .filter(|block| block.place() == Some(Place::Host) && block.tested_by.is_none())
+            .filter(move |block| block.place() == Some(place) && block.tested_by.is_none())
     }
 
     /// Adds what is wrong with the picture of the demo, whose transcript the page has as text as well.
     fn check_picture(&self, faults: &mut Vec<String>) -> Result<()> {
         const PICTURE: &str = "docs/pictures/demo.svg";
         let shown = self
-            .host_blocks()
+            .blocks_for(Place::Host)
             .find(|block| block.steps().iter().any(|step| step.command == DEMO))
             .map(|block| terminal::draw(&block.lines.join("\n")));
         let picture = fs::read_to_string(workspace::dir().join(PICTURE))?;
@@ -92,7 +93,7 @@ impl Page {
 
     /// Types it.
     pub(crate) fn run(&self) -> Result<()> {
-        for block in self.host_blocks() {
+        for block in self.blocks_for(Place::Host) {
             for step in block.steps() {
                 let output = cmd("sh", ["-c", &step.command])
                     .dir(workspace::dir())

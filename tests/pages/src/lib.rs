@@ -4,22 +4,26 @@
 //!
 //! A `console` block is a transcript. Lines that start with `# ` are typed by root in the guest, in `/lab`; in a block
 //! that starts with `$ `, lines that start so are typed by a user in a checkout, and all others are output. The blocks of a
-//! page are run in order, as a reader would. Two things can be said about a block:
+//! page are run in order, as a reader would. Three things can be said about a block:
 //!
 //! - `<!-- varies: WORD… -->` in the line above it: these words of its output are different each time. A line `...` of the
 //!   output stands for any number of lines.
+//! - `machine` behind the language: it is typed by a user of a Debian that has nothing of chrmem, who has logged in for it.
+//!   `cargo xtask dist --test` does so.
 //! - `tested-by=FILE` behind the language: the page does not run the block, because FILE does, which has to have each of its
 //!   commands, or, in a block that is no transcript, each of its lines.
 
 use std::fmt::Write;
 
 /// A fenced block of a page.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Block {
     /// Where it starts in the page, counted from 1.
     pub line: usize,
     /// The first word behind the fence.
     pub language: String,
+    /// Whether it is typed on a user's own machine.
+    pub machine: bool,
     /// The file that runs it, from the top of the checkout.
     pub tested_by: Option<String>,
     /// The words of its output that are different each time.
@@ -35,6 +39,8 @@ pub enum Place {
     Guest,
     /// A user, in a checkout.
     Host,
+    /// A user of a machine of their own.
+    Machine,
 }
 
 /// A command and what it prints.
@@ -71,6 +77,7 @@ pub fn blocks(page: &str) -> Vec<Block> {
         blocks.push(Block {
             line: number + 1,
             language: words.next().unwrap_or_default().to_owned(),
+            machine: words.clone().any(|word| word == "machine"),
             tested_by: words.find_map(|word| word.strip_prefix("tested-by=").map(String::from)),
             varies: std::mem::take(&mut varies),
             lines: lines
@@ -89,6 +96,7 @@ impl Block {
     pub fn place(&self) -> Option<Place> {
         let first = self.lines.first()?;
         match self.language.as_str() {
+            "console" if self.machine => first.starts_with("$ ").then_some(Place::Machine),
             "console" if first.starts_with("# ") => Some(Place::Guest),
             "console" if first.starts_with("$ ") => Some(Place::Host),
             _ => None,
@@ -99,7 +107,7 @@ impl Block {
     pub fn steps(&self) -> Vec<Step> {
         let prompt = match self.place() {
             Some(Place::Guest) => "# ",
-            Some(Place::Host) => "$ ",
+            Some(Place::Host | Place::Machine) => "$ ",
             None => return Vec::new(),
         };
         let mut steps: Vec<Step> = Vec::new();
@@ -236,13 +244,25 @@ text
 ```sh tested-by=a/b.sh
 true
 ```
+
+```console machine
+$ sudo modprobe chrmem
+```
 ";
 
     #[test]
     fn a_page_has_its_blocks() {
         let blocks = blocks(PAGE);
         let places: Vec<_> = blocks.iter().map(|block| block.place()).collect();
-        assert_eq!(places, [Some(Place::Guest), Some(Place::Host), None]);
+        assert_eq!(
+            places,
+            [
+                Some(Place::Guest),
+                Some(Place::Host),
+                None,
+                Some(Place::Machine)
+            ]
+        );
         assert_eq!(blocks[1].steps()[0].output, ["# uname", "Linux"]);
         assert_eq!(blocks[0].varies, ["243"]);
         assert_eq!(blocks[2].tested_by.as_deref(), Some("a/b.sh"));

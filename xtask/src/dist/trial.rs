@@ -5,10 +5,10 @@
 use std::path::Path;
 
 use anyhow::{ensure, Context, Result};
-use duct::cmd;
 use fs_err as fs;
 
 use super::debs::Debs;
+use super::reader::{self, Reader};
 use crate::job::Job;
 use crate::progress::{logged, Step};
 use crate::root::Bind;
@@ -32,6 +32,9 @@ const USER: &[&str] = &[
     "python3",
     "python3-numpy",
     "python3-yaml",
+    "rustc",
+    "cargo",
+    "sudo",
     "podman",
     "crun",
 ];
@@ -40,6 +43,8 @@ const USER: &[&str] = &[
 const DEBS: &str = "/run/chrmem/debs";
 const TESTS: &str = "/run/chrmem/tests";
 const OUTPUT: &str = "/run/chrmem/output";
+/// And this, where the guest does.
+const SHARE: &str = "/share";
 
 /// Tries all of it.
 pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
@@ -52,6 +57,8 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
     })?;
     let folder = super::folder()?;
     let share = tempfile::tempdir_in(&folder)?;
+    // In the guest, others than root use it as well.
+    rustix::fs::chmod(share.path(), 0o755.into())?;
     let binds = [
         Bind::read_only(&folder, DEBS),
         Bind::read_only(&tests, TESTS),
@@ -77,7 +84,11 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
     own(lab, chrmem, share.path())?;
     for script in [
         "tests/clean.sh",
+        "tests/home.sh",
+        "tests/crates.sh",
         "tests/user.sh",
+        "tests/reader.sh",
+        "tests/typist.sh",
         "tests/containers.sh",
         "tests/own.sh",
         "install/install.sh",
@@ -87,8 +98,7 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
         let name = file.file_name().unwrap_or_default();
         fs::copy(&file, share.path().join(name))?;
     }
-    fs::copy(rust_user(&tests)?, share.path().join("rust-user"))?;
-    machine(lab, &user, share.path())
+    machine(lab, &user, debs, share.path())
 }
 
 /// A package's name, and that of its file.
@@ -161,54 +171,28 @@ fn own(lab: &Lab, chrmem: &Path, output: &Path) -> Result<()> {
     attempt("kernel-prepare", &lab.root.trying(&binds, argv))
 }
 
-/// A program that uses the crates as they are in their archives.
-fn rust_user(tests: &Path) -> Result<std::path::PathBuf> {
-    let step = Step::new("compiling a user's program in Rust", None);
-    let target = workspace::target()?;
-    let project = target.join("rust-user");
-    fs::create_dir_all(project.join("src"))?;
-    fs::copy(tests.join("rust-user/main.rs"), project.join("src/main.rs"))?;
-    let packed = |name: &str| -> Result<String> {
-        let version = super::debs::version()?;
-        let dir = target.join(format!("package/{name}-{version}"));
-        ensure!(dir.exists(), "the crate {name} is not packed");
-        Ok(format!(
-            "{name} = {{ path = {:?} }}\n",
-            dir.display().to_string()
-        ))
-    };
-    let manifest = format!(
-        "[package]\nname = \"rust-user\"\nversion = \"0.0.0\"\nedition = \"2021\"\n\n[workspace]\n\n\
-         [dependencies]\n{}\n[patch.crates-io]\n{}",
-        packed("chrmem")?,
-        packed("chrmem-uapi")?
-    );
-    fs::write(project.join("Cargo.toml"), manifest)?;
-    // The versions that the rest of the project has, so that nothing is looked up twice.
-    fs::copy(
-        workspace::dir().join("Cargo.lock"),
-        project.join("Cargo.lock"),
-    )?;
-    let cargo = cmd!(workspace::cargo(), "build", "--quiet")
-        .dir(&project)
-        .env("CARGO_TARGET_DIR", project.join("target"));
-    logged(&cargo, &super::folder()?.join("rust-user.log"), |_| {})?;
-    step.done();
-    Ok(project.join("target/debug/rust-user"))
-}
-
 /// All of it in the VM, as on a user's machine.
-fn machine(lab: &Lab, user: &Tree, share: &Path) -> Result<()> {
+fn machine(lab: &Lab, user: &Tree, debs: &Debs, share: &Path) -> Result<()> {
+    let reader = Reader::prepare(share.join("reader"))?;
+    reader::checkout(&share.join("checkout.tar"), &debs.files)?;
+    reader::crates(&share.join("crates"))?;
+    let binds = [Bind::writable(share, SHARE)];
+    let argv = ["sh", &format!("{SHARE}/crates.sh")];
+    attempt("crates-of-reader", &user.root.trying(&binds, argv))?;
     let args = Args {
         share: Some(share.to_owned()),
         no_load: true,
         mem: Some("2G".into()),
-        timeout: 1200,
+        timeout: 2400,
         ..Args::default()
     };
     let mut job = Job::new(&args, lab, &[])?;
     job.root(&user.root);
-    job.command(["sh", "-euc", "sh /share/user.sh; sh /share/own.sh"])?;
+    job.command([
+        "sh",
+        "-euc",
+        "exec 2>&1; sh /share/user.sh; sh /share/own.sh",
+    ])?;
     let step = Step::new("trying all packages in the VM", None);
     let log = super::folder()?.join("user.log");
     let outcome = job.run(fs::File::create(&log)?.into_parts().0)?;
@@ -219,6 +203,7 @@ fn machine(lab: &Lab, user: &Tree, share: &Path) -> Result<()> {
         outcome.status,
         crate::progress::tail(&log)
     );
+    reader.compare()?;
     step.done();
     Ok(())
 }
