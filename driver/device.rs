@@ -178,6 +178,12 @@ impl Device {
     }
     // ANCHOR_END: write
 
+    /// How many of `size` bytes at `position` lie in one window; 0 at the end.
+    pub(crate) fn readable(&self, position: u64, size: u64) -> Result<u64> {
+        let place = self.place(position, size)?;
+        Ok(place.map_or(0, |(_, _, size)| size))
+    }
+
     /// The window at `position`, with the range in it that an access of `size` bytes is given;
     /// `None` at the end of the device.
     fn place(&self, position: u64, size: u64) -> Result<Option<(&Window, u64, u64)>> {

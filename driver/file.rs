@@ -94,6 +94,10 @@ impl FileOperations for OpenFile {
         self.device()?.write(position, from)
     }
 
+    fn readable(&self, position: u64, len: u64) -> Result<u64> {
+        self.device()?.readable(position, len)
+    }
+
     fn size(&self) -> Result<u64> {
         Ok(self.device()?.size())
     }

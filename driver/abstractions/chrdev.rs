@@ -36,8 +36,10 @@ use super::{
         Destination,
         Source, //
     },
+    splice::Parts,
     vma::{
         self,
+        Page,
         Setup,
         VmOperations, //
     },
@@ -117,6 +119,9 @@ pub(crate) trait FileOperations: VmOperations {
     /// Copies bytes from `from` to `position`.
     fn write(&self, position: u64, from: &mut Source<'_>) -> Result<usize>;
 
+    /// How many of `len` bytes at `position` one read gives; 0 at the end.
+    fn readable(&self, position: u64, len: u64) -> Result<u64>;
+
     /// Bytes of the device: where `SEEK_END` goes, and as far as seeking goes.
     fn size(&self) -> Result<u64>;
 
@@ -175,7 +180,7 @@ impl<T: FileOperations> Cdev<T> {
         llseek: Some(llseek::<T>),
         read_iter: Some(read_iter::<T>),
         write_iter: Some(write_iter::<T>),
-        splice_read: Some(bindings::copy_splice_read),
+        splice_read: Some(splice_read::<T>),
         splice_write: Some(bindings::iter_file_splice_write),
         // There is nothing to bring anywhere: the memory is the device.
         fsync: Some(bindings::noop_fsync),
@@ -351,6 +356,50 @@ unsafe fn transfer<T: FileOperations>(
         let count = act(this, u64::try_from(*position)?)?;
         // OVERFLOW: A count that leads out of the signed range was refused by the VFS.
         *position = position.saturating_add_unsigned(count as u64);
+        Ok(count as isize)
+    })
+}
+
+/// Puts pages into a pipe as they are. What is no pages is copied.
+///
+/// # Safety
+///
+/// Called by the VFS only, for an open file of `T` and its position, with a pipe that is valid, and
+/// locked or the caller's own.
+unsafe extern "C" fn splice_read<T: FileOperations>(
+    file: *mut bindings::file,
+    position: *mut bindings::loff_t,
+    pipe: *mut bindings::pipe_inode_info,
+    len: usize,
+    flags: c_uint,
+) -> isize {
+    const PAGE: u64 = PAGE_SIZE as u64;
+    from_result(|| {
+        // SAFETY: The VFS calls this between open and release.
+        let this: &T = unsafe { private(file) };
+        // SAFETY: The caller promises a position.
+        let place = unsafe { &mut *position };
+        let start = u64::try_from(*place)?;
+        let end = start.saturating_add(this.readable(start, len as u64)?);
+        let mut parts = Parts::new();
+        let mut from = start;
+        while from < end {
+            let Some(Page::Folio(page)) = this.page(from / PAGE) else {
+                // SAFETY: As the caller promises; nothing of this was put into the pipe.
+                return Ok(unsafe { bindings::copy_splice_read(file, position, pipe, len, flags) });
+            };
+            let offset = from % PAGE;
+            let count = PAGE
+                .saturating_sub(offset)
+                .min(end.saturating_sub(from));
+            if !parts.push(&page, offset as u32, count as u32) {
+                break;
+            }
+            from = from.saturating_add(count);
+        }
+        // SAFETY: The caller promises it.
+        let count = unsafe { parts.put(pipe) }?;
+        *place = place.saturating_add_unsigned(count as u64);
         Ok(count as isize)
     })
 }

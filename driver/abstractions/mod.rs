@@ -22,5 +22,6 @@ pub(crate) mod iomem;
 pub(crate) mod iov;
 pub(crate) mod memory;
 pub(crate) mod module;
+mod splice;
 pub(crate) mod vma;
 pub(crate) mod wait;

@@ -63,6 +63,7 @@ mod scale;
 mod security;
 mod seek;
 mod sequence;
+mod splice;
 mod strangers;
 mod sys;
 mod windows;
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
         ("options", options::TESTS),
         ("ring", ring::TESTS),
         ("clients", clients::TESTS),
+        ("splice", splice::TESTS),
         ("strangers", strangers::TESTS),
         ("examples", examples::TESTS),
         ("oracle", oracle::TESTS),
