@@ -82,7 +82,7 @@ pub(crate) fn qemu(
                 "-icount",
                 "shift=0,sleep=off",
                 "-cpu",
-                "max,-erms,-fsrm",
+                "max,-erms,-fsrm,-fsrs",
             ]);
         }
         Accel::Tcg => add(&["-accel", "tcg,thread=multi", "-cpu", "max"]),
