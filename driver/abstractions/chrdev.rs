@@ -389,9 +389,7 @@ unsafe extern "C" fn splice_read<T: FileOperations>(
                 return Ok(unsafe { bindings::copy_splice_read(file, position, pipe, len, flags) });
             };
             let offset = from % PAGE;
-            let count = PAGE
-                .saturating_sub(offset)
-                .min(end.saturating_sub(from));
+            let count = PAGE.saturating_sub(offset).min(end.saturating_sub(from));
             if !parts.push(&page, offset as u32, count as u32) {
                 break;
             }

@@ -77,7 +77,10 @@ impl Parts {
 
     /// Adds a part of a page, which lies in it; whether there was room.
     pub(super) fn push(&mut self, page: &FolioPage<'_>, offset: u32, len: u32) -> bool {
-        let slots = (self.pages.get_mut(self.count), self.parts.get_mut(self.count));
+        let slots = (
+            self.pages.get_mut(self.count),
+            self.parts.get_mut(self.count),
+        );
         let (Some(slot), Some(part)) = slots else {
             return false;
         };
