@@ -285,6 +285,7 @@ fn refuse(what: fmt::Arguments<'_>, address: u64, size: u64, refusal: Refusal) -
         Refusal::BeyondAddressWidth => ("ends beyond the processor's address width", EINVAL),
         Refusal::SystemRam => ("has System RAM in it, see /proc/iomem", EPERM),
         Refusal::Claimed => ("is claimed by a driver, see /proc/iomem", EBUSY),
+        Refusal::NoMemory => ("cannot be claimed: there is no memory", ENOMEM),
         Refusal::Unmappable => ("cannot be mapped with this cache mode", ENOMEM),
     };
     pr_err!("{what}: {size} bytes at {address:#x}: the range {why}\n");

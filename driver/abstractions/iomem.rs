@@ -34,6 +34,8 @@ pub(crate) enum Refusal {
     SystemRam,
     /// A driver has claimed some of it.
     Claimed,
+    /// There is no memory to note the claim in.
+    NoMemory,
     /// The kernel could not map it.
     Unmappable,
 }
@@ -66,19 +68,10 @@ impl IoMemory {
             Some(end) if size != 0 && end.wrapping_sub(1) <= width => (),
             _ => return Err(Refusal::BeyondAddressWidth),
         }
-        // SAFETY: Takes any range.
-        let intersection = unsafe {
-            bindings::region_intersects(
-                start,
-                size,
-                bindings::IORESOURCE_SYSTEM_RAM as c_ulong,
-                bindings::IORES_DESC_NONE as c_ulong,
-            )
-        };
-        if intersection != bindings::REGION_DISJOINT as c_int {
+        if has(start, size as u64, bindings::IORESOURCE_SYSTEM_RAM) {
             return Err(Refusal::SystemRam);
         }
-        let claim = Claim::new(start, size as u64).ok_or(Refusal::Claimed)?;
+        let claim = Claim::new(start, size as u64)?;
         // SAFETY: The range is addressable, not RAM, and claimed by us.
         let address = unsafe {
             match cache {
@@ -100,6 +93,20 @@ impl IoMemory {
     pub(crate) fn start(&self) -> u64 {
         self.start
     }
+}
+
+/// Whether some of a range is a resource with this flag.
+fn has(start: u64, size: u64, flag: u32) -> bool {
+    // SAFETY: Takes any range.
+    let intersection = unsafe {
+        bindings::region_intersects(
+            start,
+            size as usize,
+            flag as c_ulong,
+            bindings::IORES_DESC_NONE as c_ulong,
+        )
+    };
+    intersection != bindings::REGION_DISJOINT as c_int
 }
 
 impl Drop for IoMemory {
@@ -125,7 +132,7 @@ struct Claim {
 }
 
 impl Claim {
-    fn new(start: u64, size: u64) -> Option<Self> {
+    fn new(start: u64, size: u64) -> Result<Self, Refusal> {
         let device = Owner::of(start, size);
         // SAFETY: The list is the kernel's own, and the name lives as long as the module, which
         // outlives the claim.
@@ -138,9 +145,16 @@ impl Claim {
                 0,
             )
         };
+        let entry = NonNull::new(entry).ok_or_else(|| {
+            // The kernel does not tell why. Inside a BAR, only what is busy can be in the way.
+            match device.is_some() && !has(start, size, bindings::IORESOURCE_BUSY) {
+                true => Refusal::NoMemory,
+                false => Refusal::Claimed,
+            }
+        })?;
         // INVARIANT: What is not null was put into the list.
-        Some(Self {
-            entry: NonNull::new(entry)?,
+        Ok(Self {
+            entry,
             _device: device,
         })
     }

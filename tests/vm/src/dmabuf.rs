@@ -76,11 +76,13 @@ fn sync_with(fd: impl AsFd, range: (u64, u64, u32, u32)) -> Result<usize, Errno>
 }
 
 /// `DMA_BUF_IOCTL_SYNC`.
+pub(crate) const ANNOUNCE: u32 = 0x4008_6200;
+
+/// Announces an access to a buffer, or its end.
 fn announce(buffer: impl AsFd, flags: u64) -> Result<usize, Errno> {
-    const COMMAND: u32 = 0x4008_6200;
     let argument = Buffer::new(8);
     argument.write(0, &flags.to_ne_bytes());
-    ioctl(buffer, COMMAND, argument.span(0, 8))
+    ioctl(buffer, ANNOUNCE, argument.span(0, 8))
 }
 
 /// A device of three windows of 64 KiB of RAM, back to back: one of each kind.
@@ -370,7 +372,7 @@ fn listed() -> String {
 }
 
 /// How many buffers of ours there are.
-fn buffers() -> usize {
+pub(crate) fn buffers() -> usize {
     listed().matches("\tchrmem\t").count()
 }
 
@@ -494,7 +496,7 @@ fn access_to_a_range_is_announced() {
 }
 
 /// A driver that takes buffers: its device node, and its module until it is dropped.
-fn vgem() -> (Module, String) {
+pub(crate) fn vgem() -> (Module, String) {
     let module = Module::load("vgem", &[]);
     let entries = fs::read_dir("/sys/bus/faux/devices/vgem/drm").expect("/sys");
     let names = entries.map(|entry| entry.expect("an entry").file_name());
@@ -503,10 +505,14 @@ fn vgem() -> (Module, String) {
     (module, format!("/dev/dri/{}", name.expect("a node")))
 }
 
+/// Has such a driver take a buffer: its descriptor in, a handle out.
+pub(crate) const PRIME_FD_TO_HANDLE: u32 = 0xc00c_642e;
+
+/// Has it give one back, by its handle.
+pub(crate) const GEM_CLOSE: u32 = 0x4008_6409;
+
 fn a_driver_takes_a_buffer() {
-    const PRIME_FD_TO_HANDLE: u32 = 0xc00c_642e;
     const PRIME_HANDLE_TO_FD: u32 = 0xc00c_642d;
-    const GEM_CLOSE: u32 = 0x4008_6409;
     let (module, node) = vgem();
     let folder = of_each_kind();
     let gem = open_node(&node, OFlags::RDWR).expect("a node");

@@ -9,6 +9,7 @@ use std::ffi::CString;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// The node of the first device.
@@ -20,6 +21,17 @@ pub(crate) const SIZE: usize = PAGE;
 /// Where the module is.
 pub(crate) fn module() -> PathBuf {
     std::env::var_os("CHRMEM_KO").map_or("/lab/chrmem.ko".into(), PathBuf::from)
+}
+
+/// The module in memory, without what debuggers read: the kernel leaves that alone, but has to copy it, nine tenths of all.
+pub(crate) fn stripped() -> PathBuf {
+    let stripped = PathBuf::from("/tmp/chrmem-stripped.ko");
+    let strip = Command::new("strip")
+        .args(["-g", "-o"])
+        .args([&stripped, &module()])
+        .status();
+    assert!(strip.expect("strip runs").success());
+    stripped
 }
 
 /// Loads the driver. Parameters are words such as `size=8192`.

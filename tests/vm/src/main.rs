@@ -25,10 +25,13 @@ mod destroy;
 mod dmabuf;
 mod driver;
 mod examples;
+mod fault;
+mod faults;
 mod folder;
 mod fuzz;
 mod guide;
 mod hardware;
+mod held;
 mod io;
 mod ioctl;
 mod iomem;
@@ -126,6 +129,7 @@ fn main() -> ExitCode {
         ("security", security::TESTS),
     ];
     if boot::has_sanitizers() {
+        files.push(("faults", faults::TESTS));
         files.push(("sanitizers", sanitizers::TESTS));
     }
     let trials = files.iter().flat_map(|(file, tests)| {

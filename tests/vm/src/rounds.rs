@@ -9,8 +9,6 @@ use crate::memory;
 use crate::report::fact;
 use crate::scale::scaled;
 use crate::sys::{Map, PAGE};
-use std::path::Path;
-use std::process::Command;
 use std::time::Instant;
 
 crate::tests! {
@@ -48,16 +46,10 @@ fn loses_nothing(what: &str, rounds: usize, round: impl Fn(usize)) {
 /// Each takes the kernel long, emulated 50 ms: to sort its tables for stack traces, to make memory
 /// executable, and to wait for RCU.
 fn a_thousand_loads() {
-    // What debuggers read the kernel leaves alone, but has to copy: nine tenths of it.
-    let module = Path::new("/tmp/chrmem-stripped.ko");
-    let strip = Command::new("strip")
-        .args(["-g", "-o"])
-        .args([module, &driver::module()])
-        .status();
-    assert!(strip.expect("strip runs").success());
+    let module = driver::stripped();
     driver::without(|| {
         loses_nothing("load/unload rounds", scaled(1000), |_| {
-            load_from(module, "").expect("load");
+            load_from(&module, "").expect("load");
             assert_eq!(unload(), Ok(()));
         });
     });

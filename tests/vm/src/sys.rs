@@ -246,6 +246,18 @@ impl Map {
         unsafe { call(number, [self.address, self.len, argument, 0, 0, 0]) }.map(drop)
     }
 
+    /// `munmap`, which can fail where that parts what the kernel has in one piece.
+    pub(crate) fn unmap(self) -> std::result::Result<(), (Self, Errno)> {
+        // SAFETY: the pages are of this map.
+        match unsafe { self.call(libc::SYS_munmap, 0) } {
+            Ok(()) => {
+                std::mem::forget(self);
+                Ok(())
+            }
+            Err(errno) => Err((self, errno)),
+        }
+    }
+
     /// `mremap` of the whole map to another length; `flags` say whether it may move.
     pub(crate) fn resize(&mut self, len: usize, flags: i32) -> Result<()> {
         assert_eq!(flags & !libc::MREMAP_MAYMOVE, 0);
@@ -728,6 +740,18 @@ impl Child {
             unsafe { libc::_exit(status) };
         }
         Self { id, end: None }
+    }
+
+    /// Has a copy of this process end at once, if the kernel can make one.
+    pub(crate) fn fork() -> Result<Self> {
+        // SAFETY: the copy calls nothing but `_exit`, which needs nothing of what other threads may have had locked.
+        let id = unsafe { libc::fork() };
+        match id {
+            -1 => Err(last_errno()),
+            // SAFETY: ends the copy, without what the original still has to do at its end.
+            0 => unsafe { libc::_exit(0) },
+            _ => Ok(Self { id, end: None }),
+        }
     }
 
     /// Its process number.
