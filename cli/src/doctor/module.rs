@@ -52,8 +52,15 @@ pub(super) fn lockdown(machine: &Machine) -> Finding {
         Some(mode) => Finding::wrong(
             ABOUT,
             format!("{boot}, lockdown is {mode}: the kernel takes signed modules only"),
-            "sign chrmem.ko with a key of yours (the kernel's scripts/sign-file) and enrol that \
-             (mokutil --import), or turn Secure Boot off",
+            format!(
+                "sign chrmem.ko with a key of yours (the kernel's scripts/sign-file) and enrol that \
+                 (mokutil --import), or {}",
+                if secure {
+                    "turn Secure Boot off"
+                } else {
+                    "start the kernel without `lockdown=`"
+                }
+            ),
         ),
     }
 }
@@ -123,7 +130,13 @@ mod tests {
             finding.what.starts_with("on, lockdown is integrity"),
             "{finding:?}"
         );
-        assert!(finding.cure.is_some_and(|it| it.contains("mokutil")));
+        assert!(finding
+            .cure
+            .is_some_and(|it| it.contains("mokutil") && it.ends_with("Secure Boot off")));
+        let (machine, _files) = made_up(&[locked]);
+        assert!(lockdown(&machine)
+            .cure
+            .is_some_and(|it| it.contains("`lockdown=`") && !it.contains("Secure Boot")));
         let (machine, _files) = made_up(&[locked, on, LOADED]);
         assert_eq!(lockdown(&machine).state, State::Ok);
         let (machine, _files) = made_up(&[]);
