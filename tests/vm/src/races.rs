@@ -13,6 +13,7 @@ use libc::MADV_DONTNEED;
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
+use rustix::pipe::{self, pipe, SpliceFlags};
 use rustix::thread::{sched_setaffinity, CpuSet};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -31,12 +32,15 @@ const SIZE: usize = 16 * PAGE;
 /// A thing to do. `Err` says that the device is gone; whatever else goes wrong is a failure.
 type Act = fn(&Racer<'_>) -> Result<(), Errno>;
 
-const ACTS: [(&str, Act); 15] = [
+const ACTS: [(&str, Act); 18] = [
     ("open", open),
     ("read", read),
     ("write", write),
     ("map and touch", map_and_touch),
     ("unmap in pieces", unmap_in_pieces),
+    ("protect", protect),
+    ("move", move_elsewhere),
+    ("splice", splice),
     ("zap", zap),
     ("clear", clear),
     ("reset", reset),
@@ -113,6 +117,35 @@ fn unmap_in_pieces(it: &Racer<'_>) -> Result<(), Errno> {
     drop(middle);
     last.write(0, b"left");
     drop(first);
+    Ok(())
+}
+
+/// Splits a mapping by what may be done to it, and makes it one again.
+fn protect(it: &Racer<'_>) -> Result<(), Errno> {
+    let (first, rest) = unless_gone(Map::shared(&it.fd, SIZE))?.split(4 * PAGE);
+    rest.protect(libc::PROT_READ).expect("mprotect");
+    first.write(PAGE, b"written");
+    drop(rest.read(0..8));
+    rest.protect(libc::PROT_READ | libc::PROT_WRITE)
+        .expect("mprotect");
+    rest.write(0, b"written");
+    Ok(())
+}
+
+fn move_elsewhere(it: &Racer<'_>) -> Result<(), Errno> {
+    let mut map = unless_gone(Map::shared(&it.fd, SIZE))?;
+    map.write(3 * PAGE, b"touched");
+    map.move_onto(Map::anonymous(SIZE)).expect("mremap");
+    map.write(9 * PAGE, b"touched");
+    drop(map.read(3 * PAGE..3 * PAGE + 8));
+    Ok(())
+}
+
+fn splice(it: &Racer<'_>) -> Result<(), Errno> {
+    let (out, into) = pipe().expect("a pipe");
+    let flags = SpliceFlags::empty();
+    let count = unless_gone(pipe::splice(&it.fd, Some(&mut 0), &into, None, SIZE, flags))?;
+    assert_eq!(rustix::io::read(&out, &mut [0; SIZE][..]), Ok(count));
     Ok(())
 }
 
