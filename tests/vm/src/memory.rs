@@ -2,6 +2,7 @@
 
 //! How much memory the machine has, and has left.
 
+use crate::boot;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -28,6 +29,13 @@ pub(crate) fn free() -> u64 {
 
 /// How many objects there are in each of the kernel's caches.
 pub(crate) fn objects() -> BTreeMap<String, u64> {
+    if boot::has_sanitizers() {
+        // To see whether it is still used, KASAN keeps what was freed, until its cache is to shrink.
+        for cache in fs::read_dir("/sys/kernel/slab").expect("/sys") {
+            let path = cache.expect("/sys").path().join("shrink");
+            fs::write(&path, "1").unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        }
+    }
     let text = fs::read_to_string("/proc/slabinfo").expect("/proc");
     let lines = text.lines().skip(2);
     // "kmalloc-64  1792  1856 …": those in use come first.

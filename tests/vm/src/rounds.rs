@@ -20,13 +20,12 @@ crate::tests! {
 /// nor objects are lost: not even one object in four rounds, or a page in eight.
 fn loses_nothing(what: &str, rounds: usize, round: impl Fn(usize)) {
     (0..rounds.min(40)).for_each(&round);
-    let (pages, objects, start) = (memory::free(), memory::objects(), Instant::now());
+    let (objects, pages, start) = (memory::objects(), memory::free(), Instant::now());
     (0..rounds).for_each(&round);
     let time = start.elapsed();
-    let mut lost = 0;
+    let (mut lost, now) = (0, memory::objects());
     for (cache, before) in objects {
-        let now = memory::objects().get(&cache).copied().unwrap_or_default();
-        let more = now.saturating_sub(before);
+        let more = now.get(&cache).unwrap_or(&0).saturating_sub(before);
         lost = lost.max(more);
         // What the kernel itself keeps in its pools swings by hundreds.
         assert!(
