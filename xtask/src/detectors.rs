@@ -154,8 +154,14 @@ fn make(
     let mut job = Job::new(&args, lab, programs)?;
     job.add("detectors.ko", &fs::read(module)?)?;
     job.add("detectors.sh", include_bytes!("../guest/detectors.sh"))?;
+    let is_for_tests = |number: &usize| matches!(MISTAKES[*number].sign, Sign::Test(_));
+    let tests = if numbers.iter().any(is_for_tests) {
+        "sanitizers::"
+    } else {
+        ""
+    };
     let numbers: Vec<_> = numbers.iter().map(ToString::to_string).collect();
-    let command = ["sh", "detectors.sh"].into_iter();
+    let command = ["sh", "detectors.sh", tests].into_iter();
     job.command(command.chain(numbers.iter().map(String::as_str)))?;
     let output = Tee::silent();
     let outcome = job.run(output.clone())?;
