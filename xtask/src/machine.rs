@@ -172,6 +172,9 @@ fn command_line(lab: &Lab, args: &Args) -> String {
         // Without the slab allocator's caches kmemleak sees every leak; who has a page is recorded; and the first report of
         // KASAN is not the last.
         line += " slab_debug=U page_owner=on kasan_multi_shot";
+        // The first block of memory begins before the zone that it is in, which the kernel's own checks take for a mistake when
+        // `alloc_contig_pages` comes by. What of it is not reserved anyhow, the kernel leaves alone.
+        line += " memmap=1M$1M";
     }
     if !args.append.is_empty() {
         line += " ";
