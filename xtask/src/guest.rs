@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{channel, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -125,7 +126,10 @@ impl Guest {
         let [control, stdin, stdout, stderr, console] = <[UnixStream; 5]>::try_from(streams?)
             .ok()
             .context("not five connections")?;
-        let log = cache::logs()?.join(format!("console-{}.log", std::process::id()));
+        static GUESTS: AtomicU32 = AtomicU32::new(1);
+        let number = GUESTS.fetch_add(1, Ordering::Relaxed);
+        let name = format!("console-{}-{number}.log", std::process::id());
+        let log = cache::logs()?.join(name);
         let (sender, events) = channel();
         listen_to_control(control, sender.clone());
         let console_thread = listen_to_console(console, &log, sender)?;

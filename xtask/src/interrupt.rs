@@ -7,14 +7,16 @@ use std::sync::Mutex;
 
 use anyhow::Result;
 
-/// The directory to remove.
-static DIR: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// The directories to remove.
+static DIRS: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// Takes the signals over.
 pub(crate) fn install() -> Result<()> {
     Ok(ctrlc::set_handler(|| {
-        if let Ok(Some(dir)) = DIR.lock().map(|mut dir| dir.take()) {
-            let _ = std::fs::remove_dir_all(dir);
+        if let Ok(dirs) = DIRS.lock() {
+            for dir in dirs.iter() {
+                let _ = std::fs::remove_dir_all(dir);
+            }
         }
         // 128 and the number of SIGINT, as shells report it.
         std::process::exit(130);
@@ -23,7 +25,7 @@ pub(crate) fn install() -> Result<()> {
 
 /// Has `dir` removed by an interrupt as well.
 pub(crate) fn remove_on_exit(dir: &Path) {
-    if let Ok(mut slot) = DIR.lock() {
-        *slot = Some(dir.to_owned());
+    if let Ok(mut dirs) = DIRS.lock() {
+        dirs.push(dir.to_owned());
     }
 }

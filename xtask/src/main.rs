@@ -7,8 +7,10 @@
 
 mod bench;
 mod book;
+mod boot;
 mod cache;
 mod check;
+mod count;
 mod debian;
 mod demo;
 mod detectors;

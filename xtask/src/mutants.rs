@@ -20,7 +20,7 @@ use fs_err as fs;
 use crate::job::Job;
 use crate::setup::{self, Lab};
 use crate::vm::Args;
-use crate::{driver, kernel, programs, recipe, report, test, trouble, workspace};
+use crate::{boot, driver, kernel, programs, recipe, report, trouble, workspace};
 
 /// Where the patches are.
 const DIR: &str = "tests/mutants";
@@ -104,7 +104,7 @@ pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
     for (kernel, mutants) in kernels {
         // The boots are those of `cargo xtask test`.
         let (kernel, append) = match kernel {
-            HARDENED => (kernel::STOCK, test::HARDENED.append),
+            HARDENED => (kernel::STOCK, boot::HARDENED.append),
             kernel => (kernel, ""),
         };
         let args = Args {

@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::sync::Mutex;
 
 use anyhow::{ensure, Context, Result};
 use fs_err as fs;
@@ -79,6 +80,9 @@ impl Facts {
 
 /// Keeps the facts in the output of the run called `run`, beside those of earlier runs of that name.
 pub(crate) fn keep(run: &str, output: &str) -> Result<()> {
+    // Two runs may end at the same time.
+    static FILES: Mutex<()> = Mutex::new(());
+    let _files = FILES.lock();
     let new = Facts::of(output);
     if new.0.is_empty() {
         return Ok(());

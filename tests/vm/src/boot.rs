@@ -9,6 +9,17 @@ pub(crate) fn has_sanitizers() -> bool {
     std::env::var("CHRMEM_BOOT").is_ok_and(|boot| boot == "debug")
 }
 
+/// Whether the file of tests with this number, from 0, is in the part that is to run: `CHRMEM_PART` is `1/2` for every second file
+/// from the first on.
+pub(crate) fn is_for(file: usize) -> bool {
+    let Ok(text) = std::env::var("CHRMEM_PART") else {
+        return true;
+    };
+    let number = |text: &str| text.parse::<usize>().expect("CHRMEM_PART is a fraction");
+    let (part, parts) = text.split_once('/').expect("CHRMEM_PART is a fraction");
+    file % number(parts) + 1 == number(part)
+}
+
 /// After this long a test hangs. None takes a tenth of it, also where the machine is emulated.
 pub(crate) fn limit() -> Duration {
     Duration::from_secs(if has_sanitizers() { 1200 } else { 300 })

@@ -8,6 +8,7 @@
 //! so that only one runs at a time.
 //!
 //! `CHRMEM_BOOT` says which boot of the lab it is (`plain`, `hardened`, `debug`): with sanitizers there are other tests.
+//! `CHRMEM_PART` says which part of them is to run (all).
 //! `CHRMEM_KO` says where the module is (`/lab/chrmem.ko`), `CHRMEM_SEED` where the random callers
 //! start, `CHRMEM_HW` where the host's files are that devices have for memory (`/hw`). More that random
 //! tests take from the environment is told in `campaign.rs`.
@@ -129,19 +130,31 @@ fn main() -> ExitCode {
     ];
     if boot::has_sanitizers() {
         files.push(("faults", faults::TESTS));
-        files.push(("sanitizers", sanitizers::TESTS));
     } else {
         // Sanitizers keep records beside all memory.
         files.push(("lean", lean::TESTS));
     }
-    let trials = files.iter().flat_map(|(file, tests)| {
-        tests
+    let of_file = |(file, tests): &(&str, &'static [Test])| -> Vec<Trial> {
+        let trials = tests
             .iter()
-            .map(move |(name, test)| Trial::test(format!("{file}::{name}"), || run(*test)))
-    });
+            .map(|(name, test)| Trial::test(format!("{file}::{name}"), || run(*test)));
+        trials.collect()
+    };
     let pages =
         guide::tests().map(|(page, test)| Trial::test(format!("guide::{page}"), || run(test)));
-    let conclusion = libtest_mimic::run(&arguments, trials.chain(pages).collect());
+    let mut trials: Vec<Trial> = files
+        .iter()
+        .map(of_file)
+        .chain([pages.collect()])
+        .enumerate()
+        .filter(|(number, _)| boot::is_for(*number))
+        .flat_map(|(_, trials)| trials)
+        .collect();
+    if boot::has_sanitizers() {
+        // The last look is at whatever ran before.
+        trials.extend(of_file(&("sanitizers", sanitizers::TESTS)));
+    }
+    let conclusion = libtest_mimic::run(&arguments, trials);
     report::print();
     conclusion.exit_code()
 }

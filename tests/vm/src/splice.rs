@@ -2,6 +2,7 @@
 
 //! What goes into a pipe: pages as they are, without a copy, where a window has pages.
 
+use crate::boot;
 use crate::driver::{get, put};
 use crate::folder::Folder;
 use crate::memory;
@@ -117,9 +118,11 @@ fn page_frames_are_copied() {
     let bytes = pattern(16384);
     put(&device, 0, &bytes);
     let (out, into) = pipe().expect("a pipe");
-    assert_eq!(fill(&device, 100, &into, 8192), Ok(8192));
+    // A kernel that records who has a page gets no more than one at a time for a copy.
+    let count = fill(&device, 100, &into, 8192).expect("splice");
+    assert!(count == 8192 || boot::has_sanitizers() && count == 4096);
     put(&device, 0, &[0; 16384]);
-    assert_eq!(drain(&out, 8192), bytes[100..100 + 8192]);
+    assert_eq!(drain(&out, count), bytes[100..100 + count]);
 }
 
 fn a_pipe_keeps_what_is_in_it() {

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+//! The boots of the VM in which its tests run.
+
+use std::thread;
+
+use anyhow::{anyhow, ensure, Context, Result};
+use duct::cmd;
+
+use crate::count::Count;
+use crate::job::Job;
+use crate::programs::Programs;
+use crate::setup::Lab;
+use crate::tee::Tee;
+use crate::vm::Args;
+use crate::{kernel, report};
+
+/// One boot of the VM in which the VM tests run.
+pub(crate) struct Boot {
+    /// What reports and the tests call it.
+    name: &'static str,
+    /// More for the kernel's command line.
+    pub(crate) append: &'static str,
+    /// Which part of the tests it is for, if not for all: `1/2` and `2/2` are halves.
+    part: Option<&'static str>,
+    /// How many seconds the tests may take.
+    limit: u64,
+}
+
+impl Boot {
+    /// What its lines begin with.
+    fn label(&self) -> String {
+        match self.part {
+            Some(part) => format!("{} {part}", self.name),
+            None => self.name.into(),
+        }
+    }
+
+    /// What the tests are told, as `NAME=VALUE`.
+    fn variables(&self) -> Vec<String> {
+        let part = self.part.map(|part| format!("CHRMEM_PART={part}"));
+        let boot = format!("CHRMEM_BOOT={}", self.name);
+        part.into_iter().chain([boot]).collect()
+    }
+}
+
+/// As users boot the kernel.
+const PLAIN: Boot = Boot {
+    name: "plain",
+    append: "",
+    part: None,
+    limit: 2400,
+};
+
+/// With what the distribution's kernel has to find mistakes with. New memory is not zeroed unless it is asked for, and what
+/// is freed is overwritten.
+pub(crate) const HARDENED: Boot = Boot {
+    name: "hardened",
+    append: "slab_debug=FZPU page_poison=1 init_on_alloc=0 init_on_free=1 kfence.sample_interval=1 panic_on_warn=1",
+    part: None,
+    limit: 3000,
+};
+
+/// The kernel with sanitizers.
+const fn debug(part: &'static str) -> Boot {
+    Boot {
+        name: "debug",
+        append: "",
+        part: Some(part),
+        limit: 4800,
+    }
+}
+
+/// The boots for the kernel called `kernel`. They are under way at the same time: a test keeps one of the host's processors busy.
+fn boots(kernel: &str) -> &'static [Boot] {
+    match kernel {
+        kernel::STOCK => &[PLAIN, HARDENED],
+        kernel::DEBUG => &const { [debug("1/2"), debug("2/2")] },
+        _ => &[PLAIN],
+    }
+}
+
+/// Runs the VM tests, with the driver loaded, in all boots for the kernel.
+pub(crate) fn run_all(
+    lab: &Lab,
+    kernel: &str,
+    programs: &Programs,
+    filter: &[String],
+) -> Result<Vec<Count>> {
+    let boots: Vec<_> = boots(kernel)
+        .iter()
+        .map(|boot| {
+            let args = Args {
+                kernel: kernel.into(),
+                append: boot.append.into(),
+                timeout: boot.limit,
+                ..Args::default()
+            };
+            (boot, args)
+        })
+        .collect();
+    let mut runs = Vec::new();
+    for (boot, args) in &boots {
+        let listed = list(programs, boot, filter)?;
+        if listed > 0 {
+            let job = prepare(lab, args, boot, programs, filter)?;
+            runs.push((*boot, listed, job));
+        }
+    }
+    ensure!(
+        !(runs.is_empty() && filter.is_empty()),
+        "there are no VM tests"
+    );
+    for (boot, ..) in &runs {
+        let (kernel, boot) = (lab.kernel.name(), boot.label());
+        println!("\n     Running the VM tests on {kernel}, {boot}");
+    }
+    let run = |(boot, listed, job): (&Boot, u64, Job<'_>)| {
+        boot_tests(kernel, boot, listed, job).unwrap_or_else(Count::broken)
+    };
+    thread::scope(|scope| {
+        let threads: Vec<_> = runs
+            .into_iter()
+            .map(|it| scope.spawn(move || run(it)))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| {
+                thread
+                    .join()
+                    .map_err(|_| anyhow!("a run of the VM panicked"))
+            })
+            .collect()
+    })
+}
+
+/// How many tests of these names a boot has.
+fn list(programs: &Programs, boot: &Boot, filter: &[String]) -> Result<u64> {
+    let tests = programs.commands.first().context("there are no VM tests")?;
+    let words = ["--list"]
+        .into_iter()
+        .chain(filter.iter().map(String::as_str));
+    let command = boot
+        .variables()
+        .iter()
+        .filter_map(|variable| variable.split_once('='))
+        .fold(cmd(tests, words), |command, (name, value)| {
+            command.env(name, value)
+        });
+    let text = command.read()?;
+    Ok(text.lines().filter(|line| line.ends_with(": test")).count() as u64)
+}
+
+/// A boot that runs the tests.
+fn prepare<'a>(
+    lab: &'a Lab,
+    args: &'a Args,
+    boot: &Boot,
+    programs: &Programs,
+    filter: &[String],
+) -> Result<Job<'a>> {
+    let mut job = Job::new(args, lab, &programs.commands)?;
+    job.examples(&programs.examples)?;
+    // What they say of failures belongs to what they print.
+    let (variables, all) = (boot.variables(), "exec \"$@\" 2>&1");
+    let words = ["sh", "-c", all, "sh", "env"].into_iter();
+    let words = words.chain(variables.iter().map(String::as_str));
+    let words = words.chain(["chrmem-vm-tests", "--test-threads=1"]);
+    job.command(words.chain(filter.iter().map(String::as_str)))?;
+    Ok(job)
+}
+
+/// Boots, and runs the tests.
+fn boot_tests(kernel: &str, boot: &Boot, listed: u64, job: Job<'_>) -> Result<Count> {
+    let output = Tee::of(&boot.label());
+    let outcome = job.run(output.clone())?;
+    let mut count = Count::default();
+    let text = output.text();
+    text.lines().for_each(|line| count.add(line));
+    let run = match kernel {
+        kernel::STOCK => boot.name,
+        kernel => kernel,
+    };
+    report::keep(run, &text)?;
+    let label = boot.label();
+    count.judge(&format!("VM tests ({label})"), outcome.status == 0);
+    if count.all() < listed {
+        eprintln!("error: of {listed} VM tests ({label}), {} ran", count.all());
+        count.failed += listed - count.all();
+    }
+    if let Err(error) = outcome.verdict() {
+        eprintln!("error: {label}: {error:#}");
+        count.failed += 1;
+    }
+    Ok(count)
+}
