@@ -16,12 +16,16 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 crate::tests! {
+    in SEEN_IN_PAGE_TABLES:
     ram_is_mapped_so_by_everybody
     ram_is_cached_again_when_it_is_free
     page_frames_are_mapped_so_by_everybody
-    physical_ranges_are_listed_with_their_mode
     one_device_has_windows_of_all_modes
     dma_memory_is_as_its_device_needs_it
+}
+
+crate::tests! {
+    physical_ranges_are_listed_with_their_mode
     what_is_not_cached_is_not_copied_on_write
     the_bytes_are_the_same_in_all_modes
 }

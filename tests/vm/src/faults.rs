@@ -7,7 +7,7 @@ use crate::dmabuf::{buffers, vgem, ANNOUNCE, GEM_CLOSE, PRIME_FD_TO_HANDLE};
 use crate::driver::{self, get, open_node, pattern, put, NODE, SIZE};
 use crate::fault::{Fault, Kind};
 use crate::folder::Folder;
-use crate::held::{self, nothing_more_after};
+use crate::held::{self, leaving_nothing, nothing_more_after};
 use crate::load::nothing_is_left;
 use crate::pci::Pci;
 use crate::report::fact;
@@ -122,13 +122,6 @@ fn each_allocation(what: &str, attempt: impl Fn(&Fault) -> Answer) {
 fn each_copy_and_no_allocation(what: &str, attempt: impl Fn(&Fault) -> Answer) {
     assert_eq!(each(Kind::Memory, what, &attempt), 0, "{what}");
     assert_ne!(each(Kind::Copy, what, attempt), 0, "{what}");
-}
-
-/// Has something done with the driver as it always is, and asserts that it has nothing more afterwards.
-fn leaving_nothing(body: impl FnOnce()) {
-    // Lists that grow, and the device that DMA memory is for, come with the first that needs them, and stay.
-    drop(Folder::live("first", &[("one", "size=4K memory=dma")]));
-    nothing_more_after(body);
 }
 
 /// Asserts that a device can be used.

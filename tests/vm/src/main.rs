@@ -82,8 +82,11 @@ type Test = (&'static str, fn());
 
 /// The tests of a file, in order.
 macro_rules! tests {
+    (in $list:ident: $($name:ident)*) => {
+        pub(crate) const $list: &[crate::Test] = &[$((stringify!($name), $name)),*];
+    };
     ($($name:ident)*) => {
-        pub(crate) const TESTS: &[crate::Test] = &[$((stringify!($name), $name)),*];
+        crate::tests! { in TESTS: $($name)* }
     };
 }
 use tests;
@@ -131,8 +134,9 @@ fn main() -> ExitCode {
     if boot::has_sanitizers() {
         files.push(("faults", faults::TESTS));
     } else {
-        // Sanitizers keep records beside all memory.
+        // Sanitizers keep records beside all memory, and their kernel does not describe its types.
         files.push(("lean", lean::TESTS));
+        files.push(("cache", cache::SEEN_IN_PAGE_TABLES));
     }
     let of_file = |(file, tests): &(&str, &'static [Test])| -> Vec<Trial> {
         let trials = tests
