@@ -15,6 +15,8 @@ use core::{
 };
 use kernel::{
     bindings,
+    error::to_result,
+    ffi::c_int,
     new_mutex,
     new_spinlock,
     page::{
@@ -64,7 +66,17 @@ const BUGS: &[fn() -> Result] = &[
     overflow,
     index_unchecked,
     put_page_twice,
+    in_c_shift_too_far,
+    in_c_delete_twice,
+    in_c_free_page_in_a_page_table,
 ];
+
+// What `in_c.c` has.
+extern "C" {
+    fn shift_too_far(by: c_int) -> c_int;
+    fn delete_twice();
+    fn free_page_in_a_page_table() -> c_int;
+}
 
 impl kernel::Module for Detectors {
     fn init(_module: &'static ThisModule) -> Result<Self> {
@@ -231,4 +243,21 @@ fn put_page_twice() -> Result {
     unsafe { bindings::__free_pages(page.as_ptr(), 0) };
     drop(page);
     Ok(())
+}
+
+fn in_c_shift_too_far() -> Result {
+    // SAFETY: The function only computes; that this cannot be computed is the mistake.
+    black_box(unsafe { shift_too_far(black_box(40)) });
+    Ok(())
+}
+
+fn in_c_delete_twice() -> Result {
+    // SAFETY: The list is the function's own; what it does to it is the mistake.
+    unsafe { delete_twice() };
+    Ok(())
+}
+
+fn in_c_free_page_in_a_page_table() -> Result {
+    // SAFETY: The page is the function's own; what it does to it is the mistake.
+    to_result(unsafe { free_page_in_a_page_table() })
 }

@@ -75,6 +75,15 @@ const MISTAKES: &[Mistake] = &[
     told("overflow", Sign::Last("rust_kernel: panicked")),
     told("index_unchecked", Sign::Last("rust_kernel: panicked")),
     told("put_page_twice", Sign::Last("kernel BUG at")),
+    told(
+        "in_c_shift_too_far",
+        Sign::Log("UBSAN: shift-out-of-bounds"),
+    ),
+    told("in_c_delete_twice", Sign::Log("list_del corruption")),
+    told(
+        "in_c_free_page_in_a_page_table",
+        Sign::Last("kernel BUG at mm/page_table_check.c"),
+    ),
 ];
 
 const fn told(name: &'static str, sign: Sign) -> Mistake {
