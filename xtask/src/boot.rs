@@ -27,6 +27,9 @@ pub(crate) struct Boot {
     limit: u64,
 }
 
+/// What the tests are told as well, where the environment says it.
+const PASSED_ON: &[&str] = &["CHRMEM_SEED", "CHRMEM_STEPS"];
+
 impl Boot {
     /// What its lines begin with.
     fn label(&self) -> String {
@@ -38,9 +41,12 @@ impl Boot {
 
     /// What the tests are told, as `NAME=VALUE`.
     fn variables(&self) -> Vec<String> {
+        let given = PASSED_ON
+            .iter()
+            .filter_map(|name| Some(format!("{name}={}", std::env::var(name).ok()?)));
         let part = self.part.map(|part| format!("CHRMEM_PART={part}"));
         let boot = format!("CHRMEM_BOOT={}", self.name);
-        part.into_iter().chain([boot]).collect()
+        given.chain(part).chain([boot]).collect()
     }
 }
 
