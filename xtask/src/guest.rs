@@ -21,7 +21,7 @@ use crate::{cache, machine, trouble};
 
 /// How long the guest may take until its first own program runs. It takes ten seconds where the host has nothing else to do,
 /// and half a minute with sanitizers.
-const BOOT_LIMIT: Duration = Duration::from_secs(600);
+const BOOT_LIMIT: Duration = Duration::from_secs(240);
 /// How long it may take to power off.
 const END_LIMIT: Duration = Duration::from_secs(30);
 

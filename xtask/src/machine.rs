@@ -173,8 +173,8 @@ fn command_line(lab: &Lab, args: &Args) -> String {
         // KASAN is not the last.
         line += " slab_debug=U page_owner=on kasan_multi_shot";
         // The first block of memory begins before the zone that it is in, which the kernel's own checks take for a mistake when
-        // `alloc_contig_pages` comes by. What of it is not reserved anyhow, the kernel leaves alone.
-        line += " memmap=1M$1M";
+        // `alloc_contig_pages` comes by. That, and what more a stock kernel keeps apart for old devices, stays unused.
+        line += " memmap=15M$1M";
     }
     if !args.append.is_empty() {
         line += " ";
