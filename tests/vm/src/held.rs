@@ -71,7 +71,12 @@ fn normal(trace: &str) -> String {
 }
 
 /// What asks for pages for all the kernel, and keeps them, whoever was the first to need one.
-const COMMON: [&str; 3] = ["allocate_slab", "stack_depot_save", "pte_alloc_one_kernel"];
+const COMMON: [&str; 4] = [
+    "allocate_slab",
+    "stack_depot_save",
+    "pte_alloc_one_kernel",
+    "kasan_populate_vmalloc",
+];
 
 /// The stacks that asked for pages for the driver, and how many of these there still are.
 pub(crate) fn pages() -> Counts {
