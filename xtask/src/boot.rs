@@ -77,12 +77,13 @@ const fn debug(part: &'static str) -> Boot {
     }
 }
 
-/// The boots for the kernel called `kernel`. They are under way at the same time: a test keeps one of the host's processors busy.
-fn boots(kernel: &str) -> &'static [Boot] {
+/// The boots for the kernel called `kernel`, one after the other; those in one place are under way at the same time. With
+/// sanitizers a test keeps hardly more than one of the host's processors busy.
+fn boots(kernel: &str) -> &'static [&'static [Boot]] {
     match kernel {
-        kernel::STOCK => &[PLAIN, HARDENED],
-        kernel::DEBUG => &const { [debug("1/2"), debug("2/2")] },
-        _ => &[PLAIN],
+        kernel::STOCK => &[&[PLAIN], &[HARDENED]],
+        kernel::DEBUG => &[&const { [debug("1/2"), debug("2/2")] }],
+        _ => &[&[PLAIN]],
     }
 }
 
@@ -93,50 +94,57 @@ pub(crate) fn run_all(
     programs: &Programs,
     filter: &[String],
 ) -> Result<Vec<Count>> {
-    let boots: Vec<_> = boots(kernel)
-        .iter()
-        .map(|boot| {
-            let args = Args {
-                kernel: kernel.into(),
-                append: boot.append.into(),
-                timeout: boot.limit,
-                ..Args::default()
-            };
-            (boot, args)
-        })
-        .collect();
+    let mut counts = Vec::new();
+    for group in boots(kernel) {
+        counts.extend(run_group(lab, kernel, group, programs, filter)?);
+    }
+    ensure!(
+        !(counts.is_empty() && filter.is_empty()),
+        "there are no VM tests"
+    );
+    Ok(counts)
+}
+
+/// The same in boots that are under way at the same time.
+fn run_group(
+    lab: &Lab,
+    kernel: &str,
+    group: &'static [Boot],
+    programs: &Programs,
+    filter: &[String],
+) -> Result<Vec<Count>> {
+    let with_args = |boot: &'static Boot| {
+        let args = Args {
+            kernel: kernel.into(),
+            append: boot.append.into(),
+            timeout: boot.limit,
+            ..Args::default()
+        };
+        (boot, args)
+    };
+    let boots: Vec<_> = group.iter().map(with_args).collect();
     let mut runs = Vec::new();
     for (boot, args) in &boots {
         let listed = list(programs, boot, filter)?;
         if listed > 0 {
             let job = prepare(lab, args, boot, programs, filter)?;
+            let (kernel, label) = (lab.kernel.name(), boot.label());
+            println!("\n     Running the VM tests on {kernel}, {label}");
             runs.push((*boot, listed, job));
         }
-    }
-    ensure!(
-        !(runs.is_empty() && filter.is_empty()),
-        "there are no VM tests"
-    );
-    for (boot, ..) in &runs {
-        let (kernel, boot) = (lab.kernel.name(), boot.label());
-        println!("\n     Running the VM tests on {kernel}, {boot}");
     }
     let run = |(boot, listed, job): (&Boot, u64, Job<'_>)| {
         boot_tests(kernel, boot, listed, job).unwrap_or_else(Count::broken)
     };
     thread::scope(|scope| {
-        let threads: Vec<_> = runs
-            .into_iter()
-            .map(|it| scope.spawn(move || run(it)))
-            .collect();
-        threads
-            .into_iter()
-            .map(|thread| {
-                thread
-                    .join()
-                    .map_err(|_| anyhow!("a run of the VM panicked"))
-            })
-            .collect()
+        let start = |it| scope.spawn(move || run(it));
+        let threads: Vec<_> = runs.into_iter().map(start).collect();
+        let end = |thread: thread::ScopedJoinHandle<'_, Count>| {
+            thread
+                .join()
+                .map_err(|_| anyhow!("a run of the VM panicked"))
+        };
+        threads.into_iter().map(end).collect()
     })
 }
 
