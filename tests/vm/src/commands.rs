@@ -804,6 +804,8 @@ fn doctor_finds_what_is_wrong_and_its_cures_work() {
             "{found:?}"
         );
         fails_aloud(&["doctor"], "WRONG  module");
+        // Made by hand, it does not go with the driver.
+        fs::remove_file(NODE).expect("the node");
     });
 }
 

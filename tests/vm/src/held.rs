@@ -71,9 +71,10 @@ fn normal(trace: &str) -> String {
 }
 
 /// What asks for pages for all the kernel, and keeps them, whoever was the first to need one.
-const COMMON: [&str; 4] = [
+const COMMON: [&str; 5] = [
     "allocate_slab",
     "stack_depot_save",
+    "pte_alloc_kernel",
     "pte_alloc_one_kernel",
     "kasan_populate_vmalloc",
 ];
