@@ -133,13 +133,21 @@ fn run_group(
             runs.push((*boot, listed, job));
         }
     }
-    let run = |(boot, listed, job): (&Boot, u64, Job<'_>)| {
+    at_once(runs, |(boot, listed, job)| {
         boot_tests(kernel, boot, listed, job).unwrap_or_else(Count::broken)
-    };
+    })
+}
+
+/// Has runs of the VM under way at the same time; gives what they give, in order.
+pub(crate) fn at_once<T: Send, R: Send>(
+    runs: Vec<T>,
+    run: impl Fn(T) -> R + Sync,
+) -> Result<Vec<R>> {
     thread::scope(|scope| {
+        let run = &run;
         let start = |it| scope.spawn(move || run(it));
         let threads: Vec<_> = runs.into_iter().map(start).collect();
-        let end = |thread: thread::ScopedJoinHandle<'_, Count>| {
+        let end = |thread: thread::ScopedJoinHandle<'_, R>| {
             thread
                 .join()
                 .map_err(|_| anyhow!("a run of the VM panicked"))

@@ -3,11 +3,11 @@
 //! Whether the sanitizer kernel sees mistakes: each of a test module's must be reported, in words that end a run of the tests.
 
 use std::path::{Path, PathBuf};
-use std::thread;
 
-use anyhow::{anyhow, ensure, Result};
+use anyhow::{ensure, Result};
 use fs_err as fs;
 
+use crate::boot::at_once;
 use crate::driver;
 use crate::job::Job;
 use crate::setup::Lab;
@@ -109,19 +109,9 @@ pub(crate) fn run(lab: &Lab, programs: &[PathBuf]) -> Result<Vec<bool>> {
     for pair in boots.chunks(2) {
         let prepare = |boot: &Vec<usize>| job(lab, &args, programs, &module, boot);
         let jobs: Vec<_> = pair.iter().map(prepare).collect::<Result<_>>()?;
-        let ends: Vec<_> = thread::scope(|scope| {
-            let start = |job| scope.spawn(move || make(job));
-            let threads: Vec<_> = jobs.into_iter().map(start).collect();
-            threads
-                .into_iter()
-                .map(|thread| {
-                    thread
-                        .join()
-                        .map_err(|_| anyhow!("a run of the VM panicked"))?
-                })
-                .collect::<Result<_>>()
-        })?;
-        for (boot, (log, output)) in pair.iter().zip(ends) {
+        let ends = at_once(jobs, make)?;
+        for (boot, end) in pair.iter().zip(ends) {
+            let (log, output) = end?;
             for &number in boot {
                 let mistake = &MISTAKES[number];
                 let reported = mistake.is_reported(number, &log, &output);
