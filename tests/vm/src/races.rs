@@ -271,7 +271,7 @@ fn race(folder: &Folder, acts: [(&str, Act); 2], times: u64) -> u64 {
 
 /// Has every two things done at once to a device with one window.
 fn every_two_at_once(settings: &str) {
-    let times = scaled(30) as u64;
+    let times = scaled(15) as u64;
     let folder = Folder::live("test", &[("one", settings)]);
     let (mut pairs, mut calls) = (0, 0);
     for (index, one) in ACTS.into_iter().enumerate() {
