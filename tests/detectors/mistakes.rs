@@ -2,7 +2,7 @@
 
 //! One mistake for each of the kernel's detectors, to see that it is reported. For the lab only.
 //!
-//! `bug=NAME` says which; loading the module makes it. See `xtask/src/detectors.rs` for what has to come of it.
+//! `bug=NUMBER` says which, counted from 0; loading the module makes it. See `xtask/src/detectors.rs` for what has to come of it.
 
 use core::{
     borrow::Borrow,
