@@ -324,8 +324,7 @@ fn section<'a>(log: &'a str, name: &str) -> impl Iterator<Item = &'a str> {
 fn build(lab: &Lab, name: &str) -> Result<PathBuf> {
     let dir = workspace::target()?.join("mutants").join(name);
     let (source, output) = (dir.join("source"), dir.join("output"));
-    let checkout = workspace::dir();
-    let patch = checkout.join(DIR).join(format!("{name}.patch"));
+    let patch = workspace::dir().join(DIR).join(format!("{name}.patch"));
     let made_from = format!(
         "{} {}",
         driver::fingerprint(lab)?,
@@ -339,25 +338,38 @@ fn build(lab: &Lab, name: &str) -> Result<PathBuf> {
         fs::remove_dir_all(&dir)?;
     }
     fs::create_dir_all(&output)?;
-    for part in ["driver", "uapi/src"] {
-        copy(&checkout.join(part), &source.join(part))?;
-    }
+    copy_sources(&source)?;
+    apply(&patch, &source)?;
+    driver::make_from(lab, &source, &output, &dir.join("log"), &[])?;
+    fs::write(stamp, made_from)?;
+    Ok(module)
+}
+
+/// Applies a patch to the copy in `dir`.
+fn apply(patch: &Path, dir: &Path) -> Result<()> {
     // The copy is no part of the repository, where git would leave alone what it does not track.
-    let applied = cmd!("git", "apply", "--whitespace=nowarn", &patch)
-        .dir(&source)
-        .env("GIT_CEILING_DIRECTORIES", &dir)
+    let applied = cmd!("git", "apply", "--whitespace=nowarn", patch)
+        .dir(dir)
+        .env("GIT_CEILING_DIRECTORIES", dir.parent().unwrap_or(dir))
         .stderr_to_stdout()
         .stdout_capture()
         .unchecked()
         .run()?;
     ensure!(
         applied.status.success(),
-        "{DIR}/{name}.patch has to be renewed, it does not fit to the driver any more: {}",
+        "{} has to be renewed, it does not fit to the driver any more: {}",
+        patch.display(),
         String::from_utf8_lossy(&applied.stdout)
     );
-    driver::make_from(lab, &source, &output, &dir.join("log"), &[])?;
-    fs::write(stamp, made_from)?;
-    Ok(module)
+    Ok(())
+}
+
+/// Copies what a patch may change.
+fn copy_sources(to: &Path) -> Result<()> {
+    for part in ["driver", "uapi/src"] {
+        copy(&workspace::dir().join(part), &to.join(part))?;
+    }
+    Ok(())
 }
 
 /// Copies a directory.
@@ -403,7 +415,7 @@ impl Write for Captured {
 
 #[cfg(test)]
 mod tests {
-    use super::{read, section, Mutant};
+    use super::{apply, copy_sources, read, section, Mutant, DIR};
     use crate::workspace;
 
     #[test]
@@ -417,9 +429,16 @@ mod tests {
     }
 
     #[test]
-    fn there_are_at_least_twenty() {
-        let mutants = read(&workspace::dir().join(super::DIR)).unwrap();
+    fn there_are_at_least_twenty_and_they_fit_to_the_driver() {
+        let dir = workspace::dir().join(DIR);
+        let mutants = read(&dir).unwrap();
         assert!(mutants.len() >= 20, "{}", mutants.len());
+        for mutant in mutants {
+            let copy = tempfile::tempdir().unwrap();
+            let source = copy.path().join("source");
+            copy_sources(&source).unwrap();
+            apply(&dir.join(format!("{}.patch", mutant.name)), &source).unwrap();
+        }
     }
 
     #[test]
