@@ -6,7 +6,16 @@ use std::time::Duration;
 
 /// The kernel with sanitizers, and tests that need them.
 pub(crate) fn has_sanitizers() -> bool {
-    std::env::var("CHRMEM_BOOT").is_ok_and(|boot| boot == "debug")
+    is("debug")
+}
+
+/// The stock kernel, with what it has to find mistakes with.
+pub(crate) fn is_hardened() -> bool {
+    is("hardened")
+}
+
+fn is(name: &str) -> bool {
+    std::env::var("CHRMEM_BOOT").is_ok_and(|boot| boot == name)
 }
 
 /// Whether the file of tests with this number, from 0, is in the part that is to run: `CHRMEM_PART` is `1/2` for every second file
