@@ -103,9 +103,10 @@ pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
     let (mut killed, mut survived, mut failed) = (0, 0, 0);
     for (kernel, mutants) in kernels {
         // The boots are those of `cargo xtask test`.
-        let (kernel, append) = match kernel {
-            HARDENED => (kernel::STOCK, boot::HARDENED.append),
-            kernel => (kernel, ""),
+        let (kernel, append, name) = match kernel {
+            HARDENED => (kernel::STOCK, boot::HARDENED.append, HARDENED),
+            kernel::DEBUG => (kernel, "", kernel),
+            kernel => (kernel, "", "plain"),
         };
         let args = Args {
             kernel: kernel.into(),
@@ -115,7 +116,7 @@ pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
             ..Args::default()
         };
         let lab = setup::lab(kernel)?;
-        let fates = fates(&lab, &args, &tests, &mutants)?;
+        let fates = fates(&lab, &args, name, &tests, &mutants)?;
         for (mutant, fate) in mutants.iter().zip(fates) {
             let by = match &fate {
                 Fate::TestFailed => format!("killed    by {}", mutant.test),
@@ -169,8 +170,14 @@ fn read(dir: &Path) -> Result<Vec<Mutant>> {
     Ok(mutants)
 }
 
-/// Builds the mutants and lets them loose: what becomes of each.
-fn fates(lab: &Lab, args: &Args, programs: &[PathBuf], mutants: &[&Mutant]) -> Result<Vec<Fate>> {
+/// Builds the mutants and lets them loose, in boots that the tests know as `name`: what becomes of each.
+fn fates(
+    lab: &Lab,
+    args: &Args,
+    name: &str,
+    programs: &[PathBuf],
+    mutants: &[&Mutant],
+) -> Result<Vec<Fate>> {
     let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
     let mut turns = Vec::new();
     for mutant in mutants {
@@ -197,7 +204,7 @@ fn fates(lab: &Lab, args: &Args, programs: &[PathBuf], mutants: &[&Mutant]) -> R
     });
     let mut left: Vec<Turn> = originals.chain(turns).collect();
     while !left.is_empty() {
-        let (done, log) = boot(lab, args, programs, &left)?;
+        let (done, log) = boot(lab, args, name, programs, &left)?;
         ensure!(!done.is_empty(), "the guest did not begin");
         for (turn, status) in left.drain(..done.len()).zip(done) {
             let complaint = section(&log, &turn.name).find(|line| trouble::is_trouble(line));
@@ -266,6 +273,7 @@ modprobe configfs
 fn boot(
     lab: &Lab,
     args: &Args,
+    name: &str,
     programs: &[PathBuf],
     turns: &[Turn],
 ) -> Result<(Vec<Option<End>>, String)> {
@@ -277,7 +285,7 @@ fn boot(
         script += &format!("turn {} {} /lab/{file}\n", turn.name, turn.test);
     }
     job.add("mutants", script.as_bytes())?;
-    job.command(["bash", "./mutants"])?;
+    job.command(["env", &format!("CHRMEM_BOOT={name}"), "bash", "./mutants"])?;
     let output = Captured::default();
     let outcome = job.run(output.clone())?;
     let text = output.text();
