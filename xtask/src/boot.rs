@@ -77,39 +77,20 @@ const fn debug(part: &'static str) -> Boot {
     }
 }
 
-/// The boots for the kernel called `kernel`, one after the other; those in one place are under way at the same time. With
-/// sanitizers a test keeps hardly more than one of the host's processors busy.
-fn boots(kernel: &str) -> &'static [&'static [Boot]] {
+/// The boots for the kernel called `kernel`.
+fn boots(kernel: &str) -> &'static [Boot] {
     match kernel {
-        kernel::STOCK => &[&[PLAIN], &[HARDENED]],
-        kernel::DEBUG => &[&const { [debug("1/2"), debug("2/2")] }],
-        _ => &[&[PLAIN]],
+        kernel::STOCK => &[PLAIN, HARDENED],
+        kernel::DEBUG => &const { [debug("1/2"), debug("2/2")] },
+        _ => &[PLAIN],
     }
 }
 
-/// Runs the VM tests, with the driver loaded, in all boots for the kernel.
+/// Runs the VM tests, with the driver loaded, in all boots for the kernel at the same time: a test keeps hardly more than one of
+/// the host's processors busy.
 pub(crate) fn run_all(
     lab: &Lab,
     kernel: &str,
-    programs: &Programs,
-    filter: &[String],
-) -> Result<Vec<Count>> {
-    let mut counts = Vec::new();
-    for group in boots(kernel) {
-        counts.extend(run_group(lab, kernel, group, programs, filter)?);
-    }
-    ensure!(
-        !(counts.is_empty() && filter.is_empty()),
-        "there are no VM tests"
-    );
-    Ok(counts)
-}
-
-/// The same in boots that are under way at the same time.
-fn run_group(
-    lab: &Lab,
-    kernel: &str,
-    group: &'static [Boot],
     programs: &Programs,
     filter: &[String],
 ) -> Result<Vec<Count>> {
@@ -122,7 +103,7 @@ fn run_group(
         };
         (boot, args)
     };
-    let boots: Vec<_> = group.iter().map(with_args).collect();
+    let boots: Vec<_> = boots(kernel).iter().map(with_args).collect();
     let mut runs = Vec::new();
     for (boot, args) in &boots {
         let listed = list(programs, boot, filter)?;
@@ -133,6 +114,10 @@ fn run_group(
             runs.push((*boot, listed, job));
         }
     }
+    ensure!(
+        !(runs.is_empty() && filter.is_empty()),
+        "there are no VM tests"
+    );
     at_once(runs, |(boot, listed, job)| {
         boot_tests(kernel, boot, listed, job).unwrap_or_else(Count::broken)
     })
