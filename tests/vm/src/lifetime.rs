@@ -179,13 +179,18 @@ fn loading_and_unloading_loses_no_memory() {
             load(&format!("size={LARGE}")).expect("load");
             let fd = driver::open();
             let map = Map::shared(&fd, LARGE).expect("a mapping");
+            // A copy of its own needs the page for so long as it takes to copy it.
+            let (protection, private) = (PROT_READ | PROT_WRITE, MAP_PRIVATE);
+            let copy = Map::new(Some(fd.as_fd()), 0, LARGE, protection, private);
+            let copy = copy.expect("a mapping");
             for page in (0..LARGE).step_by(64 * PAGE) {
                 map.write(page, b"used");
+                copy.write(page, b"used");
             }
             // Page by page, where no huge entry fits.
             let part = Map::shared_at(&fd, PAGE as u64, 64 * PAGE).expect("a mapping");
             part.write(0, b"used");
-            drop((fd, map, part));
+            drop((fd, map, copy, part));
             driver::unload_soon().expect("unload");
         });
     });
