@@ -32,10 +32,13 @@ impl Facts {
         let mut facts = Self::default();
         for line in text.lines() {
             let fact = line.split_once("report: ").map(|(_, fact)| fact);
-            let mut parts = fact.unwrap_or_default().splitn(3, ": ");
-            if let (Some(group), Some(what), Some(value)) =
-                (parts.next(), parts.next(), parts.next())
-            {
+            // What was counted may have a colon in it.
+            let parts = fact.and_then(|fact| {
+                let (group, rest) = fact.split_once(": ")?;
+                let (what, value) = rest.rsplit_once(": ")?;
+                Some((group, what, value))
+            });
+            if let Some((group, what, value)) = parts {
                 facts.add(group, what, value);
             }
         }
@@ -226,8 +229,8 @@ mod tests {
 
     #[test]
     fn numbers_add_up_and_words_do_not() {
-        let text = "test a ... report: load: rounds: 10\nok\nreport: load: rounds: 5\nreport: load: held: yes\n";
-        let lines = "report: load: rounds: 15\nreport: load: held: yes\n";
+        let text = "test a ... report: load: rounds: 10\nok\nreport: load: rounds: 5\nreport: load: fio: held: yes\n";
+        let lines = "report: load: rounds: 15\nreport: load: fio: held: yes\n";
         assert_eq!(Facts::of(text).lines(), lines);
     }
 
