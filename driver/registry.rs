@@ -37,6 +37,13 @@ use crate::{
 /// Minor numbers of the region: as many devices as there can be.
 pub(crate) const MAX_DEVICES: u32 = 4096;
 
+/// What a minor number is for.
+enum Slot {
+    Free,
+    /// No device: it is on its way out, and its node may still be there.
+    Taken(Option<Arc<Device>>),
+}
+
 /// The devices by minor number.
 #[pin_data]
 pub(crate) struct Registry {
@@ -44,7 +51,7 @@ pub(crate) struct Registry {
     class: Arc<Class>,
     folder: Arc<debugfs::Folder>,
     #[pin]
-    devices: Mutex<KVec<Option<Arc<Device>>>>,
+    devices: Mutex<KVec<Slot>>,
     /// Bytes of RAM in windows, and how many there may be.
     #[pin]
     used: Mutex<u64>,
@@ -104,13 +111,16 @@ impl Registry {
 
     /// The device `minor`.
     pub(crate) fn get(&self, minor: u32) -> Option<Arc<Device>> {
-        self.devices.lock().get(minor as usize)?.clone()
+        match self.devices.lock().get(minor as usize)? {
+            Slot::Free => None,
+            Slot::Taken(device) => device.clone(),
+        }
     }
 
     /// Takes the lowest free minor number for `device`.
-    fn insert(&self, device: Arc<Device>) -> Result<u32> {
+    fn insert(self: &Arc<Self>, device: Arc<Device>) -> Result<Minor> {
         let mut devices = self.devices.lock();
-        let minor = match devices.iter().position(Option::is_none) {
+        let minor = match devices.iter().position(|slot| matches!(slot, Slot::Free)) {
             Some(minor) => minor,
             None => {
                 let minor = devices.len();
@@ -119,23 +129,17 @@ impl Registry {
                     pr_err!("{name}: there are {MAX_DEVICES} devices already\n");
                     return Err(ENOSPC);
                 }
-                devices.push(None, GFP_KERNEL)?;
+                devices.push(Slot::Free, GFP_KERNEL)?;
                 minor
             }
         };
         if let Some(slot) = devices.get_mut(minor) {
-            *slot = Some(device);
+            *slot = Slot::Taken(Some(device));
         }
-        Ok(minor as u32)
-    }
-
-    /// Gives a minor number back.
-    fn remove(&self, minor: u32) {
-        // The device is dropped after the lock.
-        let _device = match self.devices.lock().get_mut(minor as usize) {
-            Some(slot) => slot.take(),
-            None => None,
-        };
+        Ok(Minor {
+            registry: self.clone(),
+            number: minor as u32,
+        })
     }
 
     /// Counts `bytes` of RAM against the limit until the result is dropped. Says in the log, after
@@ -172,16 +176,39 @@ impl Drop for Charge {
     }
 }
 
+/// A minor number that nobody else has until this is dropped.
+struct Minor {
+    registry: Arc<Registry>,
+    number: u32,
+}
+
+impl Minor {
+    /// Has it stand for something else.
+    fn set(&self, new: Slot) {
+        // The device is dropped after the lock.
+        let _old = match self.registry.devices.lock().get_mut(self.number as usize) {
+            Some(slot) => core::mem::replace(slot, new),
+            None => Slot::Free,
+        };
+    }
+}
+
+impl Drop for Minor {
+    fn drop(&mut self) {
+        self.set(Slot::Free);
+    }
+}
+
 /// A device as it is seen from outside: its number, node and debugfs file.
 ///
 /// Dropping this is destroying the device: it can no longer be opened, open files answer `ENODEV`,
 /// and mappings keep its memory.
 pub(crate) struct Published {
     device: Arc<Device>,
-    registry: Arc<Registry>,
-    minor: u32,
     _debugfs: debugfs::File<Device>,
     _node: Node,
+    // The last to go: the kernel knows the node by it.
+    minor: Minor,
 }
 
 impl Published {
@@ -189,18 +216,16 @@ impl Published {
     pub(crate) fn new(registry: &Arc<Registry>, device: Arc<Device>) -> Result<Self> {
         let minor = registry.insert(device.clone())?;
         let show = || {
-            let number = registry.region.number(minor).ok_or(EINVAL)?;
+            let number = registry.region.number(minor.number).ok_or(EINVAL)?;
             Node::new(registry.class.clone(), number, device.name())
         };
         let node = show().inspect_err(|error| {
             pr_err!("{}: no node: {error:?}\n", device.name());
-            registry.remove(minor);
         })?;
         Ok(Self {
-            registry: registry.clone(),
-            minor,
             _debugfs: debugfs::File::new(registry.folder.clone(), device.name(), device.clone()),
             _node: node,
+            minor,
             device,
         })
     }
@@ -208,7 +233,7 @@ impl Published {
 
 impl Drop for Published {
     fn drop(&mut self) {
-        self.registry.remove(self.minor);
+        self.minor.set(Slot::Taken(None));
         self.device.remove();
     }
 }

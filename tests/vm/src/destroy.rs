@@ -7,6 +7,7 @@ use crate::folder::Folder;
 use crate::memory;
 use crate::node::MadeByHand;
 use crate::poll::wait_until_asleep;
+use crate::scale::scaled;
 use crate::sys::{ioctl, pread, pwrite, seek, Buffer, Child, End, Map, PAGE};
 use chrmem_uapi::abi;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
@@ -30,6 +31,7 @@ crate::tests! {
     destroyed_while_others_read_and_write
     destroyed_while_others_map
     live_is_toggled_from_two_sides
+    a_number_is_free_when_its_node_is_gone
     windows_come_and_go_while_it_is_built
     making_and_destroying_loses_no_memory
 }
@@ -521,4 +523,19 @@ fn making_and_destroying_loses_no_memory() {
         "{before} bytes free, then {after}"
     );
     assert_eq!(driver::users(), Some(0));
+}
+
+/// Another device gets the number of a destroyed one: not before the kernel has forgotten the node.
+fn a_number_is_free_when_its_node_is_gone() {
+    let toggle = |name: &'static str| {
+        Child::start(move || {
+            let folder = Folder::new(name);
+            folder.window("one", "size=4K");
+            for _ in 0..scaled(1000) {
+                folder.build();
+                folder.destroy();
+            }
+        })
+    };
+    all_end_well(&mut ["one", "two", "three"].map(toggle));
 }
