@@ -40,7 +40,7 @@ pub(crate) const MAX_DEVICES: u32 = 4096;
 /// What a minor number is for.
 enum Slot {
     Free,
-    /// No device: it is on its way out, and its node may still be there.
+    /// A device; none when it is on its way out, and its node may still be there.
     Taken(Option<Arc<Device>>),
 }
 

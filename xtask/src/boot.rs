@@ -86,8 +86,8 @@ fn boots(kernel: &str) -> &'static [Boot] {
     }
 }
 
-/// Runs the VM tests, with the driver loaded, in all boots for the kernel at the same time: a test keeps hardly more than one of
-/// the host's processors busy.
+/// Runs the VM tests, with the driver loaded, in all boots for the kernel at the same time: with sanitizers a test keeps hardly more
+/// than one of the host's processors busy, and without them nothing is lost by it.
 pub(crate) fn run_all(
     lab: &Lab,
     kernel: &str,
