@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
 //! Two processors, each doing one thing over and over, at the same time: every pair of things that can
-//! be done to a device, in one process and its one address space.
+//! be done to a device or beside it, in one process and its one address space.
 
-use crate::driver::{open_node, pattern, users};
+use crate::driver::{fdinfo, open_node, pattern, users};
 use crate::folder::Folder;
 use crate::report::fact;
 use crate::scale::scaled;
@@ -15,7 +15,9 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::{self, pipe, SpliceFlags};
 use rustix::thread::{sched_setaffinity, CpuSet};
+use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -32,7 +34,7 @@ const SIZE: usize = 16 * PAGE;
 /// A thing to do. `Err` says that the device is gone; whatever else goes wrong is a failure.
 type Act = fn(&Racer<'_>) -> Result<(), Errno>;
 
-const ACTS: [(&str, Act); 18] = [
+const ACTS: [(&str, Act); 20] = [
     ("open", open),
     ("read", read),
     ("write", write),
@@ -49,12 +51,16 @@ const ACTS: [(&str, Act); 18] = [
     ("export", export),
     ("sync", sync),
     ("describe", describe),
+    ("show", show),
     ("create", create),
     ("destroy", destroy),
+    ("another device", another_device),
 ];
 
 /// What one of the two has.
 struct Racer<'a> {
+    /// Which of the two it is.
+    index: usize,
     folder: &'a Folder,
     node: &'a str,
     fd: OwnedFd,
@@ -203,6 +209,21 @@ fn describe(it: &Racer<'_>) -> Result<(), Errno> {
     it.call(abi::WINDOW, 0, 0, 0)
 }
 
+/// What debugfs says of the device, and fdinfo of the file.
+fn show(it: &Racer<'_>) -> Result<(), Errno> {
+    assert_eq!(fdinfo(&it.fd).windows.len(), 1);
+    let path = Path::new("/sys/kernel/debug/chrmem").join(it.folder.device_name());
+    match fs::read_to_string(path) {
+        Ok(text) => assert!(text.contains("window:\t0 one "), "{text}"),
+        // Gone, before it was opened or while it was read.
+        Err(error) if [Some(libc::ENOENT), Some(libc::EIO)].contains(&error.raw_os_error()) => {
+            return Err(Errno::NODEV)
+        }
+        Err(error) => panic!("debugfs: {error}"),
+    }
+    Ok(())
+}
+
 fn create(it: &Racer<'_>) -> Result<(), Errno> {
     assert_eq!(it.folder.set_live("1"), Ok(()));
     Ok(())
@@ -212,6 +233,17 @@ fn destroy(it: &Racer<'_>) -> Result<(), Errno> {
     assert_eq!(it.folder.set_live("0"), Ok(()));
     // Nobody else brings it back for those who are in a hurry to use it.
     assert_eq!(it.folder.set_live("1"), Ok(()));
+    Ok(())
+}
+
+/// Makes a device of its own, and destroys it: numbers, names and memory that both have from the same place.
+fn another_device(it: &Racer<'_>) -> Result<(), Errno> {
+    let folder = Folder::live(&format!("other{}", it.index), &[("one", "size=4K")]);
+    let fd = folder.open();
+    it.buffer.write(0, b"its own");
+    assert_eq!(pwrite(&fd, it.buffer.span(0, 7), 0), Ok(7));
+    drop(folder);
+    assert_eq!(pread(&fd, it.buffer.span(0, 7), 0), Err(Errno::NODEV));
     Ok(())
 }
 
@@ -225,9 +257,10 @@ fn race(folder: &Folder, acts: [(&str, Act); 2], times: u64) -> u64 {
     let late = AtomicBool::new(false);
     let deadline = Instant::now() + LIMIT;
     std::thread::scope(|scope| {
-        for (cpu, (_, act)) in acts.into_iter().enumerate() {
+        for (index, (_, act)) in acts.into_iter().enumerate() {
             let (started, done, successes, late) = (&started, &done, &successes, &late);
             let mut racer = Racer {
+                index,
                 folder,
                 node,
                 fd: open(),
@@ -237,7 +270,7 @@ fn race(folder: &Folder, acts: [(&str, Act); 2], times: u64) -> u64 {
             racer.buffer.write(0, &pattern(SIZE));
             scope.spawn(move || {
                 let mut set = CpuSet::new();
-                set.set(cpu);
+                set.set(index);
                 // Where there is one processor only, they take turns on it.
                 let _ = sched_setaffinity(None, &set);
                 started.fetch_add(1, Ordering::SeqCst);
