@@ -14,6 +14,7 @@ use crate::sys::{ioctl, Buffer, Child, End, Map, PAGE};
 use chrmem_uapi::abi;
 use libc::{PROT_READ, PROT_WRITE};
 use rustix::fs::OFlags;
+use rustix::io::Errno;
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::Command;
@@ -22,6 +23,7 @@ use std::time::Duration;
 crate::tests! {
     who_can_do_what
     a_container_s_device_rules_hold
+    an_old_node_is_for_whichever_device_has_its_number
     nobody_is_told_an_address_of_the_kernel
     no_bytes_of_another_device_or_process
     no_bytes_between_the_bytes
@@ -248,6 +250,29 @@ assert m[:6] == b"shared" and os.pread(early, 6, 0) == b"shared"
         "security",
         "open the node × a container with rules against it",
         "EPERM",
+    );
+}
+
+/// As for all character devices: who was given a number has access to what it stands for, and that may change.
+fn an_old_node_is_for_whichever_device_has_its_number() {
+    let old = Folder::live("old", &[("one", "size=4K")]);
+    let node = old.open_as(OFlags::PATH);
+    let open = || {
+        open_node(
+            format!("/proc/self/fd/{}", node.as_raw_fd()),
+            OFlags::RDONLY,
+        )
+    };
+    let (before, new) = (open().expect("open"), Folder::new("new"));
+    new.window("one", "size=8K fill=7");
+    drop(old);
+    assert_eq!(open().err(), Some(Errno::NXIO));
+    new.build();
+    assert_eq!(get(open().expect("open"), 0, 8192), [7; 8192]);
+    // Not so for who had it open.
+    assert_eq!(
+        rustix::io::pread(&before, &mut [0; 1][..], 0),
+        Err(Errno::NODEV)
     );
 }
 
