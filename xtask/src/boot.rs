@@ -18,9 +18,9 @@ use crate::{kernel, report};
 /// One boot of the VM in which the VM tests run.
 pub(crate) struct Boot {
     /// What reports and the tests call it.
-    name: &'static str,
+    pub(crate) name: &'static str,
     /// More for the kernel's command line.
-    pub(crate) append: &'static str,
+    append: &'static str,
     /// Which part of the tests it is for, if not for all: `1/2` and `2/2` are halves.
     part: Option<&'static str>,
     /// How many seconds the tests may take.
@@ -31,6 +31,16 @@ pub(crate) struct Boot {
 const PASSED_ON: &[&str] = &["CHRMEM_SEED", "CHRMEM_STEPS"];
 
 impl Boot {
+    /// What the VM is to be, with the kernel called `kernel`.
+    pub(crate) fn args(&self, kernel: &str) -> Args {
+        Args {
+            kernel: kernel.into(),
+            append: self.append.into(),
+            timeout: self.limit,
+            ..Args::default()
+        }
+    }
+
     /// What its lines begin with.
     fn label(&self) -> String {
         match self.part {
@@ -51,7 +61,7 @@ impl Boot {
 }
 
 /// As users boot the kernel.
-const PLAIN: Boot = Boot {
+pub(crate) const PLAIN: Boot = Boot {
     name: "plain",
     append: "",
     part: None,
@@ -68,11 +78,11 @@ pub(crate) const HARDENED: Boot = Boot {
 };
 
 /// The kernel with sanitizers.
-const fn debug(part: &'static str) -> Boot {
+pub(crate) const fn debug(part: Option<&'static str>) -> Boot {
     Boot {
         name: "debug",
         append: "",
-        part: Some(part),
+        part,
         limit: 4800,
     }
 }
@@ -81,7 +91,7 @@ const fn debug(part: &'static str) -> Boot {
 fn boots(kernel: &str) -> &'static [Boot] {
     match kernel {
         kernel::STOCK => &[PLAIN, HARDENED],
-        kernel::DEBUG => &const { [debug("1/2"), debug("2/2")] },
+        kernel::DEBUG => &const { [debug(Some("1/2")), debug(Some("2/2"))] },
         _ => &[PLAIN],
     }
 }
@@ -94,16 +104,10 @@ pub(crate) fn run_all(
     programs: &Programs,
     filter: &[String],
 ) -> Result<Vec<Count>> {
-    let with_args = |boot: &'static Boot| {
-        let args = Args {
-            kernel: kernel.into(),
-            append: boot.append.into(),
-            timeout: boot.limit,
-            ..Args::default()
-        };
-        (boot, args)
-    };
-    let boots: Vec<_> = boots(kernel).iter().map(with_args).collect();
+    let boots: Vec<_> = boots(kernel)
+        .iter()
+        .map(|boot| (boot, boot.args(kernel)))
+        .collect();
     let mut runs = Vec::new();
     for (boot, args) in &boots {
         let listed = list(programs, boot, filter)?;

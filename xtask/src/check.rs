@@ -53,15 +53,14 @@ pub(crate) fn run(filter: &str) -> Result<ExitCode> {
         checks.filter(|(name, _)| name.contains(filter)).collect()
     };
     let (of_checkout, of_lab): (Vec<_>, Vec<_>) = (chosen(OF_CHECKOUT), chosen(OF_LAB));
-    let all = |checks: &[&Check]| checks.iter().filter(|check| !passes(check)).count();
-    let mut failed = 0;
-    if of_lab.is_empty() {
-        failed += all(&of_checkout);
+    let all = |checks: &[&Check]| checks.iter().filter(|it| !passes(it)).count();
+    let failed = if of_lab.is_empty() {
+        all(&of_checkout)
     } else {
         // The lab is mostly downloaded, which leaves the processors to the others.
-        let (_lab, others) = vm::lab_and(kernel::STOCK, || Ok(all(&of_checkout)))?;
-        failed += others + all(&of_lab);
-    }
+        let (_lab, failed) = vm::lab_and(kernel::STOCK, || Ok(all(&of_checkout)))?;
+        failed + all(&of_lab)
+    };
     Ok(match failed {
         0 => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

@@ -8,10 +8,8 @@
 //! same tests must pass with the driver as it is.
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
 
 use anyhow::{bail, ensure, Context, Result};
 use duct::cmd;
@@ -19,6 +17,7 @@ use fs_err as fs;
 
 use crate::job::Job;
 use crate::setup::{self, Lab};
+use crate::tee::Tee;
 use crate::vm::Args;
 use crate::{boot, driver, kernel, programs, recipe, report, trouble, workspace};
 
@@ -103,20 +102,18 @@ pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
     let (mut killed, mut survived, mut failed) = (0, 0, 0);
     for (kernel, mutants) in kernels {
         // The boots are those of `cargo xtask test`.
-        let (kernel, append, name) = match kernel {
-            HARDENED => (kernel::STOCK, boot::HARDENED.append, HARDENED),
-            kernel::DEBUG => (kernel, "", kernel),
-            kernel => (kernel, "", "plain"),
+        let (kernel, boot) = match kernel {
+            HARDENED => (kernel::STOCK, boot::HARDENED),
+            kernel::DEBUG => (kernel, boot::debug(None)),
+            kernel => (kernel, boot::PLAIN),
         };
         let args = Args {
-            kernel: kernel.into(),
-            append: append.into(),
             no_load: true,
             timeout: LIMIT,
-            ..Args::default()
+            ..boot.args(kernel)
         };
         let lab = setup::lab(kernel)?;
-        let fates = fates(&lab, &args, name, &tests, &mutants)?;
+        let fates = fates(&lab, &args, boot.name, &tests, &mutants)?;
         for (mutant, fate) in mutants.iter().zip(fates) {
             let by = match &fate {
                 Fate::TestFailed => format!("killed    by {}", mutant.test),
@@ -286,7 +283,7 @@ fn boot(
     }
     job.add("mutants", script.as_bytes())?;
     job.command(["env", &format!("CHRMEM_BOOT={name}"), "bash", "./mutants"])?;
-    let output = Captured::default();
+    let output = Tee::silent();
     let outcome = job.run(output.clone())?;
     let text = output.text();
     let log = String::from_utf8_lossy(&fs::read(&outcome.console)?).replace('\r', "");
@@ -393,32 +390,6 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// What the guest prints.
-#[derive(Clone, Default)]
-struct Captured(Arc<Mutex<Vec<u8>>>);
-
-impl Captured {
-    fn text(&self) -> String {
-        self.0
-            .lock()
-            .map(|text| String::from_utf8_lossy(&text).into_owned())
-            .unwrap_or_default()
-    }
-}
-
-impl Write for Captured {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if let Ok(mut text) = self.0.lock() {
-            text.extend(bytes);
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
