@@ -17,6 +17,7 @@ use kernel::{
     },
     prelude::*,
     sync::atomic::{
+        Acquire,
         Atomic,
         Relaxed, //
     }, //
@@ -326,6 +327,25 @@ impl FolioPage<'_> {
         self.page.as_ptr()
     }
 
+    /// Locks the folio, if a huge entry can map it: so does the memory manager while it makes
+    /// page-table entries, so that nobody makes a small one where somebody else makes a huge one.
+    pub(super) fn lock_huge(&self) -> Option<LockedFolio<'_>> {
+        const LOCKED: usize = 1 << bindings::pageflags_PG_locked;
+        if self.order != HUGE {
+            return None;
+        }
+        let head = self.head.as_ptr();
+        // SAFETY: The page is valid, and its flags are only ever changed atomically.
+        let flags = unsafe { Atomic::from_ptr(&raw mut (*head).flags.f) };
+        let free = flags.load(Relaxed) & !LOCKED;
+        if flags.cmpxchg(free, free | LOCKED, Acquire).is_err() {
+            // SAFETY: The folio is valid, and faults may sleep.
+            unsafe { bindings::__folio_lock(head.cast()) };
+        }
+        // INVARIANT: It was locked here.
+        Some(LockedFolio(self))
+    }
+
     /// The folio, if a huge entry can map it and this is its first page.
     pub(super) fn huge(&self) -> Option<*mut bindings::folio> {
         (self.order == HUGE && self.page == self.head).then_some(self.head.as_ptr().cast())
@@ -338,6 +358,20 @@ impl FolioPage<'_> {
         let index = (self.page.as_ptr() as usize).wrapping_sub(first) / STRUCT_PAGE;
         // This is `page_to_phys()`, which is inline in C, of the one memory model of x86-64.
         (index as u64).wrapping_mul(PAGE_SIZE as u64)
+    }
+}
+
+/// A folio that is locked until this is dropped.
+///
+/// # Invariants
+///
+/// The folio of the page is locked by us.
+pub(super) struct LockedFolio<'a>(&'a FolioPage<'a>);
+
+impl Drop for LockedFolio<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::folio_unlock(self.0.head.as_ptr().cast()) };
     }
 }
 

@@ -250,7 +250,7 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
     match this.page(fault.page) {
         Some(Page::Folio(page)) => {
             // SAFETY: As above.
-            if unsafe { fault_around(this, vmf, &fault) } {
+            if unsafe { fault_around(this, vmf, &fault, &page) } {
                 return bindings::vm_fault_reason_VM_FAULT_NOPAGE;
             }
             // SAFETY: The fault is ours to answer. The memory manager takes over the reference.
@@ -266,7 +266,7 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
 }
 // ANCHOR_END: fault
 
-/// Maps the page that a fault is about, and what lies around it; whether that page is mapped.
+/// Maps `page`, which a fault is about, and what lies around it; whether that page is mapped.
 ///
 /// It is not where the process gets a copy of its own, or where the kernel refuses. The memory manager
 /// then has to do it, which costs more: it also looks whether the file's times are to be changed.
@@ -278,11 +278,17 @@ unsafe fn fault_around<T: VmOperations>(
     this: &T,
     vmf: *mut bindings::vm_fault,
     fault: &Fault,
+    page: &FolioPage<'_>,
 ) -> bool {
     // SAFETY: The caller promises it.
     let vma = unsafe { fault.vma() };
     if fault.is_copy(vma) {
         return false;
+    }
+    let _lock = page.lock_huge();
+    // SAFETY: The caller promises a valid fault.
+    if unsafe { Middle::of(vmf) } == Middle::Huge {
+        return true;
     }
     let start = (fault.address & !(AROUND - 1)).max(vma.start() as u64);
     let end = (fault.address | (AROUND - 1)).min(vma.end() as u64);
@@ -307,6 +313,45 @@ unsafe fn fault_around<T: VmOperations>(
     mapped
 }
 
+/// What the page table has for the addresses that one huge entry would map.
+#[derive(PartialEq)]
+enum Middle {
+    Nothing,
+    /// Small entries.
+    Table,
+    Huge,
+}
+
+impl Middle {
+    /// What it has now, where a fault is. What is nothing becomes a table or a huge entry at any time, the
+    /// latter not while the folio is locked.
+    ///
+    /// # Safety
+    ///
+    /// `vmf` must be a valid fault.
+    #[cfg(CONFIG_X86)]
+    unsafe fn of(vmf: *const bindings::vm_fault) -> Self {
+        /// Bits that some processors set where there is nothing: accessed, dirty.
+        const STRAY: c_ulong = 0x60;
+        /// The bit of a huge entry.
+        const HUGE_BIT: c_ulong = 0x80;
+        // SAFETY: The memory manager found this entry for the fault; page tables stay while the VMA is
+        // locked.
+        let entry = unsafe { (&raw const (*(*vmf).pmd).pmd).read_volatile() };
+        match entry & !STRAY {
+            0 => Self::Nothing,
+            entry if entry & HUGE_BIT == 0 => Self::Table,
+            _ => Self::Huge,
+        }
+    }
+
+    /// Not known here.
+    #[cfg(not(CONFIG_X86))]
+    unsafe fn of(_vmf: *const bindings::vm_fault) -> Self {
+        Self::Nothing
+    }
+}
+
 /// # Safety
 ///
 /// Called by the memory manager only, for a VMA of [`Table<T>`] that it holds locked.
@@ -320,21 +365,26 @@ unsafe extern "C" fn huge_fault<T: VmOperations>(
     // SAFETY: As in `open`.
     let (this, vma): (&T, _) = unsafe { (private(fault.vma), fault.vma()) };
     let start = fault.address & !(HUGE_BYTES - 1);
-    let folio = || {
+    let page = || {
         if order != HUGE || fault.is_copy(vma) {
             return None;
         }
-        let page = fault.page_at(vma, start, HUGE_BYTES)?;
-        match this.page(page)? {
-            Page::Folio(page) => page.huge(),
-            Page::Frame(_) => None,
-        }
+        this.page(fault.page_at(vma, start, HUGE_BYTES)?)
     };
-    match folio() {
-        // SAFETY: The folio has the order of a huge entry, and lies in the VMA as one does. The
-        // callee takes a reference of its own.
-        Some(folio) => unsafe { bindings::vmf_insert_folio_pmd(vmf, folio, fault.write) },
-        None => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
+    let Some(Page::Folio(page)) = page() else {
+        return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
+    };
+    let Some(folio) = page.huge() else {
+        return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
+    };
+    let _lock = page.lock_huge();
+    // SAFETY: The fault is valid for the call.
+    if unsafe { Middle::of(vmf) } == Middle::Table {
+        // Another thread was faster, for which huge entries are switched off.
+        return bindings::vm_fault_reason_VM_FAULT_NOPAGE;
     }
+    // SAFETY: The folio has the order of a huge entry, and lies in the VMA as one does. The callee
+    // takes a reference of its own.
+    unsafe { bindings::vmf_insert_folio_pmd(vmf, folio, fault.write) }
 }
 // ANCHOR_END: huge

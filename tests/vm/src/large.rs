@@ -3,10 +3,12 @@
 //! A device of several megabytes, where the kernel may map two of them at once.
 
 use crate::driver::{self, get, mappings, put};
+use crate::scale::scaled;
 use crate::sys::{pread, pwrite, Buffer, Child, End, Map, PAGE};
 use libc::{MADV_DONTNEED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 crate::tests! {
@@ -17,6 +19,7 @@ crate::tests! {
     private_stores_stay_private
     all_of_it_without_huge_pages
     a_mapping_that_is_made_at_once_is_like_any
+    huge_pages_are_switched_off_and_on_meanwhile
 }
 
 const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
@@ -243,5 +246,43 @@ fn a_mapping_that_is_made_at_once_is_like_any() {
             private.write(0, b"private!");
             assert_eq!(get(fd, (first * PAGE) as u64, 8), name(first));
         }
+    });
+}
+
+/// Two threads touch the same two megabytes that a third one takes out of the page table and a fourth one has mapped by
+/// huge entries, by small ones, by huge ones: no two of them make different entries at the same time.
+fn huge_pages_are_switched_off_and_on_meanwhile() {
+    on_a_large_device(|fd| {
+        let map = &map(fd, 0, PAGES, MAP_SHARED);
+        let mut child = Child::start(|| {
+            let done = &AtomicUsize::new(0);
+            let touch = |first: usize| {
+                move || {
+                    for round in 0..scaled(20_000) {
+                        let page = first + round % 64 * 8;
+                        map.write(page * PAGE + 200, &name(page));
+                        // What is done by huge entries, and what by small ones, is the same memory.
+                        assert_eq!(map.read(page * PAGE + 200..page * PAGE + 208), name(page));
+                        if round % 2 == first {
+                            map.advise(MADV_DONTNEED).expect("madvise");
+                        }
+                    }
+                    done.fetch_add(1, Ordering::SeqCst);
+                }
+            };
+            std::thread::scope(|scope| {
+                scope.spawn(touch(0));
+                scope.spawn(touch(1));
+                scope.spawn(|| {
+                    let mut off = false;
+                    while done.load(Ordering::SeqCst) < 2 {
+                        off = !off;
+                        rustix::thread::disable_transparent_huge_pages(off).expect("prctl");
+                    }
+                });
+            });
+        });
+        assert_eq!(child.wait(Duration::from_secs(120)), End::Status(0));
+        check(map, 0);
     });
 }
