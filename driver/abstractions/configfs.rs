@@ -193,8 +193,16 @@ impl<T: Directory> Group<T> {
 impl<T: Directory> PinnedDrop for Group<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: The group is initialized, and in use by nobody; the folder that comes with it
-        // is in its list with the reference that it was made with.
-        unsafe { bindings::configfs_remove_default_groups(self.as_raw()) };
+        // is in its list with the reference that it was made with. A name that is too long for its
+        // place in the item was allocated for it; who puts an item's last reference frees it before.
+        unsafe {
+            let group = self.as_raw();
+            bindings::configfs_remove_default_groups(group);
+            let item = &raw mut (*group).cg_item;
+            if (*item).ci_name != (&raw mut (*item).ci_namebuf).cast() {
+                bindings::kfree((*item).ci_name.cast());
+            }
+        }
     }
 }
 

@@ -170,9 +170,12 @@ fn unloading() {
 
 fn making_folders() {
     leaving_nothing(|| {
-        each_of_both("make a device's folder", |fault| {
-            fault.hits(|| Folder::make("test")).map(drop)
-        });
+        // The other name has more than the 19 characters that there is room for without an allocation.
+        for name in ["test", "a-name-of-27-characters-all"] {
+            each_of_both("make a device's folder", |fault| {
+                fault.hits(|| Folder::make(name)).map(drop)
+            });
+        }
         let folder = Folder::new("test");
         each_of_both("make a window's folder", |fault| {
             fault.hits(|| folder.make_window("one"))?;
