@@ -220,6 +220,8 @@ impl Published {
             Node::new(registry.class.clone(), number, device.name())
         };
         let node = show().inspect_err(|error| {
+            // By the number it can be open already, through a node that somebody else has made.
+            device.remove();
             pr_err!("{}: no node: {error:?}\n", device.name());
         })?;
         Ok(Self {
