@@ -18,6 +18,8 @@ use crate::{
         cache::Cache,
         capability,
         dma,
+        encryption,
+        errno::eopnotsupp,
         folio::available_pages,
         iomem::{
             IoMemory,
@@ -109,6 +111,10 @@ impl Memory {
             return Err(ENOMEM);
         }
         // ANCHOR_END: new
+        if matches!(request.kind, Kind::Dma | Kind::Physical) && encryption::is_active() {
+            pr_err!("{what}: this machine encrypts memory, which mappings of a device's would have to leave out\n");
+            return Err(eopnotsupp());
+        }
         let backing = match (request.kind, request.address, request.device) {
             (kind @ (Kind::Pages | Kind::Contiguous), None, None) => {
                 let pages = match kind {

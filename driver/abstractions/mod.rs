@@ -16,6 +16,7 @@ pub(crate) mod configfs;
 pub(crate) mod debugfs;
 pub(crate) mod dma;
 pub(crate) mod dmabuf;
+pub(crate) mod encryption;
 pub(crate) mod errno;
 pub(crate) mod folio;
 pub(crate) mod iomem;
