@@ -92,6 +92,21 @@ impl Device {
         Some(Self::Pci(Pci(NonNull::new(device)?)))
     }
 
+    /// Whether an IOMMU translates what the device addresses. That can change: it does not any more for a
+    /// device that was unplugged.
+    fn is_translated(&self) -> bool {
+        const FLAG: u32 = bindings::struct_device_flags_DEV_FLAG_DMA_IOMMU;
+        let device = self.as_raw();
+        // SAFETY: The device is valid; others change its flags atomically. The flag is one of the first
+        // word.
+        let flags = unsafe {
+            (&raw const (*device).flags)
+                .cast::<c_ulong>()
+                .read_volatile()
+        };
+        flags & (1 << FLAG) != 0
+    }
+
     fn as_raw(&self) -> *mut bindings::device {
         match self {
             // SAFETY: By the types' invariants, both are valid.
@@ -127,6 +142,8 @@ pub(crate) struct Coherent {
     address: NonNull<u8>,
     bus: u64,
     size: usize,
+    /// Whether the allocation is of scattered pages, which an IOMMU shows the device as one run.
+    translated: bool,
 }
 
 // SAFETY: Memory belongs to no thread.
@@ -150,12 +167,16 @@ impl Coherent {
             )
         };
         // INVARIANT: What is not null is an allocation of `size` bytes.
-        Ok(Self {
+        let mut this = Self {
             device,
             address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
             bus,
             size,
-        })
+            translated: false,
+        };
+        let physical = this.frame(0).map(|frame| frame << PAGE_SIZE.ilog2());
+        this.translated = physical != Some(bus);
+        Ok(this)
     }
 
     /// Its address for the device.
@@ -183,17 +204,46 @@ impl Coherent {
     }
 }
 
+// `vmalloc.h` has it, of which the kernel makes no bindings.
+extern "C" {
+    fn vfree(address: *const c_void);
+}
+
 impl Drop for Coherent {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant, and nobody uses the memory after this.
-        unsafe {
-            bindings::dma_free_attrs(
-                self.device.as_raw(),
-                self.size,
-                self.address.as_ptr().cast(),
-                self.bus,
-                0,
-            );
+        let address = self.address.as_ptr();
+        match (self.translated, self.device.is_translated()) {
+            // SAFETY: By the type's invariant, and nobody uses the memory after this. What it came from
+            // is what it goes to.
+            (false, false) | (true, true) => unsafe {
+                bindings::dma_free_attrs(
+                    self.device.as_raw(),
+                    self.size,
+                    address.cast(),
+                    self.bus,
+                    0,
+                );
+            },
+            // The kernel would take the bus address for a physical one, and free other pages. The IOMMU
+            // has forgotten ours, which are single ones.
+            (true, false) => {
+                for start in (0..self.size).step_by(PAGE_SIZE) {
+                    // SAFETY: The allocation is a mapping in the range of vmalloc, of pages that are ours
+                    // and of which nobody uses what they have.
+                    unsafe {
+                        let page = bindings::vmalloc_to_page(address.add(start).cast());
+                        bindings::__free_pages(page, 0);
+                    }
+                }
+                // SAFETY: The mapping is ours, and nobody uses it after this. The list of its pages, which
+                // the kernel has for it, goes with it; that says of no page that the mapping owns it.
+                unsafe { vfree(address.cast()) };
+            }
+            // Only who changes the IOMMU's settings under the device gets here.
+            (false, true) => pr_warn!(
+                "{} bytes of dma memory are lost: the device had no IOMMU when they were allocated\n",
+                self.size
+            ),
         }
     }
 }

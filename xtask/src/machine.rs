@@ -72,6 +72,8 @@ pub(crate) fn qemu(
         "-no-reboot",
     ]);
     add(&["-machine", "q35", "-m", mem, "-smp", &smp.to_string()]);
+    // Before the devices that are behind it.
+    add(&["-device", "intel-iommu,intremap=off"]);
     match accel {
         Accel::Kvm => add(&["-accel", "kvm", "-cpu", "max"]),
         // `rep movsb` counts once a byte: without it, copying costs what it costs on real processors.
@@ -129,9 +131,12 @@ pub(crate) fn qemu(
         "-virtfs",
         &format!("local,path={RUN}/lab,mount_tag=lab,security_model=none,readonly=on"),
     ]);
-    // Two devices that serve as real hardware: one with a DMA engine, and one whose BAR 2 is a file of the host.
+    // Three devices that serve as real hardware: a bridge with nothing behind it, one with a DMA engine, and one whose BAR 2 is a
+    // file of the host.
     let (ivshmem, size) = IVSHMEM;
     add(&[
+        "-device",
+        "pcie-root-port,chassis=1,slot=1",
         "-device",
         "edu,dma_mask=0xffffffff",
         "-object",
@@ -168,6 +173,8 @@ pub(crate) fn qemu(
 fn command_line(lab: &Lab, args: &Args) -> String {
     // Where the host is busy, interrupts of an emulated timer come late, which the kernel would take for a broken board.
     let mut line = "console=ttyS0 panic=-1 oops=panic no_timer_check".to_owned();
+    // The IOMMU translates for no device but where a test asks for it.
+    line += " iommu=pt";
     if lab.kernel.debug {
         // Without the slab allocator's caches kmemleak sees every leak; who has a page is recorded; and the first report of
         // KASAN is not the last.

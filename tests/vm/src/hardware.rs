@@ -9,6 +9,7 @@ use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
 use crate::pci::Pci;
 use crate::sys::{Child, End, Map, PAGE};
+use crate::{iomem, memory};
 use std::fs::File;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -19,6 +20,8 @@ crate::tests! {
     a_device_computes
     a_device_copies_to_and_from_a_dma_window
     a_device_copies_to_and_from_a_contiguous_window
+    a_device_copies_through_an_iommu
+    what_an_iommu_translated_is_freed_without_it
     a_device_has_memory_of_another_process
     what_the_host_writes_is_loaded
     what_is_stored_the_host_reads
@@ -184,6 +187,64 @@ fn a_device_copies_to_and_from_a_contiguous_window() {
     for cache in ["cached", "noncached"] {
         copies_both_ways(&format!("memory=contiguous cache={cache} size=16K"));
     }
+}
+
+/// Where no RAM is, an address is one that the IOMMU made up.
+fn is_made_up(address: u64) -> bool {
+    let entries = iomem::entries();
+    let mut ram = entries.iter().filter(|it| it.name == "System RAM");
+    !ram.any(|it| it.range.contains(&address))
+}
+
+/// Pages that are anywhere, and one run for the device.
+fn a_device_copies_through_an_iommu() {
+    let device = Pci::find(0x1234, 0x11e8);
+    device.translate(true);
+    let settings = format!("memory=dma device={} size=16K", device.address());
+    let folder = Folder::live("test", &[("one", &settings)]);
+    let window = folder.device().window(0).expect("WINDOW");
+    assert!(is_made_up(window.address.expect("an address")));
+    copies_both_ways(&settings);
+    drop(folder);
+    device.translate(false);
+}
+
+/// The IOMMU has forgotten the memory of a device that goes, and of one that it is not to translate any more.
+fn what_an_iommu_translated_is_freed_without_it() {
+    const SIZE: usize = 2 << 20;
+    let cycle = |unplug: bool| {
+        let device = Pci::find(0x1234, 0x11e8);
+        device.translate(true);
+        let settings = format!("memory=dma device={} size={SIZE}", device.address());
+        let folder = Folder::live("test", &[("one", &settings)]);
+        let window = folder.device().window(0).expect("WINDOW");
+        assert!(is_made_up(window.address.expect("an address")));
+        let fd = folder.open();
+        let map = Map::shared(&fd, SIZE).expect("a mapping");
+        if unplug {
+            device.unplug();
+        } else {
+            device.translate(false);
+        }
+        map.write(SIZE - 7, b"goes on");
+        assert_eq!(get(&fd, SIZE as u64 - 7, 7), b"goes on");
+        drop((folder, fd));
+        assert_eq!(map.read(SIZE - 7..SIZE), b"goes on");
+        drop(map);
+        if unplug {
+            Pci::rescan();
+        }
+    };
+    [true, false].into_iter().for_each(cycle);
+    let before = memory::free();
+    for round in 0..10 {
+        cycle(round % 2 == 0);
+    }
+    let after = memory::free();
+    assert!(
+        after + 4 * SIZE as u64 > before,
+        "{before} bytes free, then {after}"
+    );
 }
 
 /// The device is destroyed while the hardware uses its memory, which one mapping is enough to keep.

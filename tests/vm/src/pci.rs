@@ -83,6 +83,13 @@ impl Pci {
         fs::write(&path, text).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
+    /// Has the IOMMU translate what it addresses, or not.
+    pub(crate) fn translate(&self, wanted: bool) {
+        let value = if wanted { "DMA" } else { "identity" };
+        let path = self.path.join("iommu_group/type");
+        fs::write(&path, value).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+    }
+
     /// Takes it out of the machine, as far as the kernel knows.
     pub(crate) fn unplug(self) {
         let _alone = OneProcessor::only();
