@@ -118,9 +118,9 @@ impl Drop for IoMemory {
 
 /// An entry in the kernel's list of resources (`/proc/iomem`), taken out when dropped.
 ///
-/// Where the range is of a PCI device, the entry hangs from one that is part of that device, and stays
-/// there when the device is unplugged: it can then no longer be found by its range, which may be
-/// somebody else's by then. So the device is kept, and the entry taken out by itself.
+/// Where the range is of a PCI device or behind a bridge, the entry hangs from one that is part of that
+/// device, and stays there when the device is unplugged: it can then no longer be found by its range, which
+/// may be somebody else's by then. So the device is kept, and the entry taken out by itself.
 ///
 /// # Invariants
 ///
@@ -133,7 +133,7 @@ struct Claim {
 
 impl Claim {
     fn new(start: u64, size: u64) -> Result<Self, Refusal> {
-        let device = Owner::of(start, size);
+        let has_bar = Owner::find(|it| it.has_bar(start, size)).is_some();
         // SAFETY: The list is the kernel's own, and the name lives as long as the module, which
         // outlives the claim.
         let entry = unsafe {
@@ -147,32 +147,43 @@ impl Claim {
         };
         let entry = NonNull::new(entry).ok_or_else(|| {
             // The kernel does not tell why. Inside a BAR, only what is busy can be in the way.
-            match device.is_some() && !has(start, size, bindings::IORESOURCE_BUSY) {
+            match has_bar && !has(start, size, bindings::IORESOURCE_BUSY) {
                 true => Refusal::NoMemory,
                 false => Refusal::Claimed,
             }
         })?;
+        // SAFETY: The entry is ours. What it hangs from is only compared.
+        let parent = unsafe { (*entry.as_ptr()).parent };
         // INVARIANT: What is not null was put into the list.
-        Ok(Self {
+        let this = Self {
             entry,
-            _device: device,
-        })
+            _device: Owner::find(|it| it.has_resource(parent)),
+        };
+        // Part of a BAR that its driver has handed on hangs from what goes with that driver.
+        match has_bar && this._device.is_none() {
+            true => Err(Refusal::Claimed),
+            false => Ok(this),
+        }
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
+        let entry = self.entry.as_ptr();
         // SAFETY: By the invariants, the entry is below another one: below one of a device that is
-        // kept, or below one that is never removed. Nobody else takes it out, and once it is out,
-        // nobody else has it; it was allocated by `kzalloc`.
+        // kept, or below one that is never removed. A bridge whose ranges are given out anew leaves it
+        // alone. Nobody else takes it out, and once it is out, nobody else has it; it was allocated by
+        // `kzalloc`.
         unsafe {
-            bindings::release_resource(self.entry.as_ptr());
-            bindings::kfree(self.entry.as_ptr().cast());
+            if !(*entry).parent.is_null() {
+                bindings::release_resource(entry);
+            }
+            bindings::kfree(entry.cast());
         }
     }
 }
 
-/// A reference to the PCI device that has a range in one of its BARs.
+/// A reference to a PCI device.
 ///
 /// # Invariants
 ///
@@ -180,12 +191,9 @@ impl Drop for Claim {
 struct Owner(NonNull<bindings::pci_dev>);
 
 impl Owner {
-    /// The device that has the range, if one has.
-    fn of(start: u64, size: u64) -> Option<Self> {
-        /// Six BARs and the ROM; what a bridge hands on comes after them.
-        const BARS: usize = 7;
+    /// The first device for which `is_it`.
+    fn find(is_it: impl Fn(&Self) -> bool) -> Option<Self> {
         const ANY: c_uint = c_uint::MAX;
-        let last = start.checked_add(size)?.checked_sub(1)?;
         let mut device = core::ptr::null_mut();
         loop {
             // SAFETY: `device` is null, or one with a reference of ours, which is given up; the next
@@ -193,18 +201,33 @@ impl Owner {
             device = unsafe { bindings::pci_get_device(ANY, ANY, device) };
             // INVARIANT: The reference is ours, and not given up by another call.
             let this = Self(NonNull::new(device)?);
-            // SAFETY: The device is valid by that reference. Its resources are as its bus set them
-            // up, and a change while we look has the same end as one right after.
-            let resources = unsafe { &(*device).resource };
-            let mut memory = resources
-                .iter()
-                .take(BARS)
-                .filter(|it| it.flags & bindings::IORESOURCE_MEM as c_ulong != 0);
-            if memory.any(|it| it.start <= start && last <= it.end) {
+            if is_it(&this) {
                 return Some(this);
             }
             core::mem::forget(this);
         }
+    }
+
+    /// What of the addresses it has, or hands on.
+    fn resources(&self) -> &[bindings::resource] {
+        // SAFETY: The device is valid by the reference. Its resources are as its bus set them up, and a
+        // change while we look has the same end as one right after.
+        unsafe { &(*self.0.as_ptr()).resource }
+    }
+
+    /// Whether the range lies in one of its BARs.
+    fn has_bar(&self, start: u64, size: u64) -> bool {
+        /// Six BARs and the ROM; what a bridge hands on comes after them.
+        const BARS: usize = 7;
+        let memory = |it: &&bindings::resource| it.flags & bindings::IORESOURCE_MEM as c_ulong != 0;
+        let last = start.saturating_add(size).saturating_sub(1);
+        let mut bars = self.resources().iter().take(BARS).filter(memory);
+        bars.any(|it| it.start <= start && last <= it.end)
+    }
+
+    /// Whether this very resource is one of its own.
+    fn has_resource(&self, resource: *const bindings::resource) -> bool {
+        self.resources().as_ptr_range().contains(&resource)
     }
 }
 

@@ -29,6 +29,7 @@ crate::tests! {
     a_driver_unbound_while_its_memory_is_used
     unplugged_while_its_memory_is_used
     what_a_device_s_memory_was_others_may_have
+    a_bridge_is_unplugged
 }
 
 /// The PCI device with memory of its own.
@@ -518,6 +519,37 @@ fn unplugged_while_its_memory_is_used() {
     put(folder.open(), 0, &pattern(PAGE));
     assert_eq!(get(folder.open(), 0, PAGE), pattern(PAGE));
     table.tell("unplug", |_| "done; goes on");
+}
+
+/// What a bridge hands on and nobody has is the bridge's, which goes before the window does.
+fn a_bridge_is_unplugged() {
+    let bridge = || Pci::find(0x1b36, 0x000c);
+    // Its ranges come after six BARs, the ROM and those of virtual functions.
+    const WINDOW: usize = 14;
+    let folder = Folder::live(
+        "test",
+        &[(
+            "one",
+            &format!(
+                "size=64K memory=physical address={:#x}",
+                bridge().bar(WINDOW).start
+            ),
+        )],
+    );
+    assert_eq!(iomem::called("chrmem").len(), 1);
+    bridge().unplug();
+    assert_eq!(iomem::called("chrmem"), []);
+    folder.destroy();
+    drop(folder);
+    Pci::rescan();
+    nobody_uses_it();
+    // And where it stays.
+    let settings = format!(
+        "size=64K memory=physical address={:#x}",
+        bridge().bar(WINDOW).start
+    );
+    drop(Folder::live("test", &[("one", &settings)]));
+    assert_eq!(iomem::called("chrmem"), []);
 }
 
 /// A window on memory of a device that was unplugged claims nothing that others have by now.
