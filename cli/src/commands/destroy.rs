@@ -18,11 +18,13 @@ pub(crate) struct Destroy {
 pub(crate) fn run(arguments: &Destroy) -> Result<()> {
     let tree = Tree::open()?;
     // All or none: a typing error is found before anything is gone.
-    let folders: Vec<_> = arguments
-        .names
-        .iter()
-        .map(|name| find(&tree, name))
-        .collect::<Result<_>>()?;
+    let mut folders: Vec<Folder> = Vec::new();
+    for name in &arguments.names {
+        let folder = find(&tree, name)?;
+        if folders.iter().all(|it| it.name() != folder.name()) {
+            folders.push(folder);
+        }
+    }
     for folder in folders {
         folder.set_live(false)?;
         folder.remove()?;
@@ -30,11 +32,13 @@ pub(crate) fn run(arguments: &Destroy) -> Result<()> {
     Ok(())
 }
 
-/// The folder of the device that is called `name`: `camera`, `chrmem-camera` or
-/// `/dev/chrmem-camera`.
+/// The folder of the device that is called `name`: `camera`, or its node, `chrmem-camera` or
+/// `/dev/chrmem-camera`. A node's name goes before a device's, as in all other commands.
 fn find(tree: &Tree, name: &str) -> Result<Folder> {
-    let node = name.strip_prefix("/dev/").unwrap_or(name);
-    [Some(node), node.strip_prefix("chrmem-")]
+    let path = name.strip_prefix("/dev/");
+    let node = path.unwrap_or(name);
+    let device = if path.is_none() { Some(name) } else { None };
+    [node.strip_prefix("chrmem-"), device]
         .into_iter()
         .flatten()
         .filter(|name| !name.is_empty() && !name.contains('/') && ![".", ".."].contains(name))
