@@ -25,10 +25,14 @@ pub(crate) use pictures::pictures;
 pub(crate) use report::Report;
 pub(crate) use table::text;
 
-use anyhow::Result;
+use anyhow::{bail, Context, Result};
 use clock::Clock;
 use report::Figure;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::flag;
 use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 
 /// What is to be measured.
 pub(crate) struct Plan {
@@ -61,12 +65,20 @@ pub(crate) enum Group {
 pub(crate) fn run(plan: &Plan, tell: impl Fn(&str)) -> Result<Report> {
     memory::remove_leftovers();
     let clock = Clock::new(plan.unit);
+    let ended = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // The second one does not wait for what is being measured.
+        flag::register_conditional_shutdown(signal, 1, ended.clone())
+            .and_then(|_| flag::register(signal, ended.clone()))
+            .context("cannot wait for signals")?;
+    }
     let mut bench = Bench {
-        largest: plan.largest.min(system::available() * 2 / 5),
+        largest: whole(plan.largest.min(system::available() * 2 / 5)),
         quick: plan.quick,
         system: plan.system,
         report: Report::new(clock.unit),
         clock,
+        ended,
         tell: &tell,
     };
     let wanted = |group| plan.groups.is_empty() || plan.groups.contains(&group);
@@ -85,6 +97,12 @@ pub(crate) fn run(plan: &Plan, tell: impl Fn(&str)) -> Result<Report> {
     Ok(bench.report)
 }
 
+/// Not more than `bytes`: whole huge pages, or at least whole pages.
+fn whole(bytes: u64) -> u64 {
+    let page = if bytes < maps::HUGE { 4096 } else { maps::HUGE };
+    (bytes - bytes % page).max(4096)
+}
+
 /// A run.
 struct Bench<'a> {
     clock: Clock,
@@ -92,6 +110,8 @@ struct Bench<'a> {
     largest: u64,
     quick: bool,
     system: bool,
+    /// Whether a signal has asked for the end.
+    ended: Arc<AtomicBool>,
     tell: &'a dyn Fn(&str),
 }
 
@@ -104,7 +124,7 @@ impl Bench<'_> {
         size: Option<u64>,
         act: impl FnMut() -> Result<()>,
     ) -> Result<()> {
-        self.say(what, who, size);
+        self.say(what, who, size)?;
         let sample = self.clock.measure(act)?;
         self.report.figures.push(Figure {
             what: what.into(),
@@ -116,12 +136,16 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Says what is measured next.
-    fn say(&self, what: &str, who: &str, size: Option<u64>) {
+    /// Says what is measured next, if there is to be anything: devices and settings go the usual way.
+    fn say(&self, what: &str, who: &str, size: Option<u64>) -> Result<()> {
+        if self.ended.load(Ordering::Relaxed) {
+            bail!("ended by a signal");
+        }
         match size {
             Some(size) => (self.tell)(&format!("{what}, {}: {who}", table::size(size))),
             None => (self.tell)(&format!("{what}: {who}")),
         }
+        Ok(())
     }
 
     /// Notes what could not be measured, and why.
@@ -129,6 +153,22 @@ impl Bench<'_> {
         let note = format!("{what}: {why}");
         if !self.report.notes.contains(&note) {
             self.report.notes.push(note);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::whole;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn memory_is_of_whole_pages(bytes: u64) {
+            let whole = whole(bytes);
+            prop_assert!(whole >= 4096 && whole.is_multiple_of(4096));
+            prop_assert!(whole <= bytes.max(4096) && bytes - whole.min(bytes) < 2 << 20);
+            prop_assert!(whole < 2 << 20 || whole.is_multiple_of(2 << 20));
         }
     }
 }

@@ -2,6 +2,9 @@
 
 //! The `chrmem` command.
 
+// They end the program where nobody reads what it says.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod address;
 mod bench;
 mod byte;
@@ -22,6 +25,7 @@ mod plan;
 mod progress;
 mod size;
 mod source;
+mod stderr;
 mod sysfs;
 mod target;
 mod watch;
@@ -39,9 +43,9 @@ fn main() -> ExitCode {
         // Whoever reads the output has seen enough of it.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            stderr::say(format_args!("error: {error:#}"));
             if let Some(hint) = hint::of(&error) {
-                eprintln!("hint: {hint}");
+                stderr::say(format_args!("hint: {hint}"));
             }
             ExitCode::FAILURE
         }

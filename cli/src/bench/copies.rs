@@ -50,7 +50,11 @@ pub(super) fn sizes(quick: bool, few: &[u64], smallest: u64, largest: u64) -> Ve
     let all = std::iter::successors(Some(smallest), |size| size.checked_mul(4));
     let all = all.take_while(|size| *size <= largest);
     match quick {
-        true => few.to_vec(),
+        true => few
+            .iter()
+            .copied()
+            .filter(|size| *size <= largest)
+            .collect(),
         false => all.collect(),
     }
 }

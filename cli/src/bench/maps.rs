@@ -23,7 +23,7 @@ pub(crate) const MAP_SMALL: &str = "map, touch, unmap, no huge pages";
 pub(crate) const LARGE: u64 = 64 << 20;
 
 /// Bytes of a huge page.
-const HUGE: u64 = 2 << 20;
+pub(crate) const HUGE: u64 = 2 << 20;
 
 /// Measures all of them.
 pub(super) fn measure(bench: &mut Bench<'_>) -> Result<()> {
@@ -135,7 +135,7 @@ fn pin(bench: &mut Bench<'_>, who: Who, memory: &Memory, size: u64) -> Result<()
 fn worst_fault(bench: &mut Bench<'_>, who: Who, size: u64) -> Result<()> {
     const WHAT: &str = "dearest touch of a page";
     const ROUNDS: u32 = 3;
-    bench.say(WHAT, who.name(), Some(size));
+    bench.say(WHAT, who.name(), Some(size))?;
     let memory = Memory::new(who, size)?;
     let mut pages = vec![f64::INFINITY; usize::try_from(size / 4096)?];
     for _ in 0..ROUNDS {

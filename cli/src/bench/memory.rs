@@ -3,6 +3,7 @@
 //! Memory that can be shared, from whoever gives some.
 
 use crate::configfs::{Folder, Tree};
+use crate::stderr;
 use anyhow::{Context, Result};
 use chrmem::measure;
 use chrmem::{Device, MapOptions, Mapping};
@@ -183,7 +184,7 @@ fn remove(folder: &Folder) {
     // One that was not finished is not live.
     let _ = folder.set_live(false);
     if let Err(error) = folder.remove() {
-        eprintln!("note: {error:#}");
+        stderr::say(format_args!("note: {error:#}"));
     }
 }
 

@@ -2,6 +2,8 @@
 
 //! The machine that is measured, and settings of it that are changed meanwhile.
 
+use super::maps::HUGE;
+use crate::stderr;
 use anyhow::{Context, Result};
 use std::fs;
 use std::path::PathBuf;
@@ -58,12 +60,13 @@ impl Setting {
         Self::change("/sys/kernel/mm/transparent_hugepage/enabled", "never")
     }
 
-    /// Puts aside as many huge pages of 2 MiB as `bytes` need, for `MFD_HUGETLB`.
+    /// Puts aside as many more huge pages of 2 MiB as `bytes` need, for `MFD_HUGETLB`.
     pub(crate) fn reserved(bytes: u64) -> Result<Self> {
-        Self::change(
-            "/proc/sys/vm/nr_hugepages",
-            &bytes.div_ceil(2 << 20).to_string(),
-        )
+        const PATH: &str = "/proc/sys/vm/nr_hugepages";
+        // Those that there are may be in use, and would be hard to get back.
+        let text = fs::read_to_string(PATH).with_context(|| format!("cannot read {PATH}"))?;
+        let pages = text.trim().parse::<u64>().unwrap_or(0) + bytes.div_ceil(HUGE);
+        Self::change(PATH, &pages.to_string())
     }
 
     fn change(path: &str, value: &str) -> Result<Self> {
@@ -85,11 +88,11 @@ impl Setting {
 impl Drop for Setting {
     fn drop(&mut self) {
         if let Err(error) = fs::write(&self.path, &self.before) {
-            eprintln!(
-                "note: {} is not what it was, {}: {error}",
-                self.path.display(),
+            let path = self.path.display();
+            stderr::say(format_args!(
+                "note: {path} is not what it was, {}: {error}",
                 self.before
-            );
+            ));
         }
     }
 }

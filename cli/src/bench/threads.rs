@@ -69,7 +69,7 @@ fn scale<F: FnMut() -> Result<()>>(
     calls: u32,
     make: impl Fn() -> Result<F> + Sync,
 ) -> Result<()> {
-    bench.say(&format!("{what}, {threads}"), who.name(), Some(size));
+    bench.say(&format!("{what}, {threads}"), who.name(), Some(size))?;
     let mut values = Vec::new();
     for _ in 0..ROUNDS {
         let barrier = Barrier::new(threads);

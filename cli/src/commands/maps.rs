@@ -3,7 +3,7 @@
 //! `chrmem maps`
 
 use crate::maps::{self, svg, text};
-use crate::{colour, json, node};
+use crate::{colour, json, node, stderr};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::fs;
@@ -42,7 +42,8 @@ pub(crate) fn run(arguments: &Maps, out: &mut impl Write) -> Result<()> {
         let wanted = rustix::fs::stat(&node).map(|about| about.st_rdev);
         devices.retain(|device| {
             let number = rustix::fs::stat(&device.node).map(|about| about.st_rdev);
-            node.as_os_str() == device.node.as_str() || !device.destroyed && number == wanted
+            node.as_os_str() == device.node.as_str()
+                || !device.destroyed && number.is_ok() && number == wanted
         });
         if devices.is_empty() {
             // That says what is wrong with it.
@@ -50,7 +51,9 @@ pub(crate) fn run(arguments: &Maps, out: &mut impl Write) -> Result<()> {
         }
     }
     if hidden > 0 {
-        eprintln!("note: {hidden} processes of others are not looked into: try with sudo");
+        stderr::say(format_args!(
+            "note: {hidden} processes of others are not looked into: try with sudo"
+        ));
     }
     if arguments.json {
         return json::print(&devices, out);
