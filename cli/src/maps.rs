@@ -10,11 +10,12 @@ pub(crate) mod text;
 
 use crate::sysfs;
 use anyhow::{Context, Result};
-use procfs::process::{all_processes, MMapPath, MemoryMap, Process};
-use procfs::{Current, Devices};
+use procfs::process::{all_processes, MMapPath, MemoryMap, MemoryMaps, Process};
+use procfs::{Current, Devices, FromRead, ProcError, ProcResult};
 use rustix::fs::{major, minor, FileType, Stat};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
+use std::io::Read;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -104,13 +105,13 @@ pub(crate) fn survey() -> Result<Survey> {
     for process in all_processes().context("cannot list processes")? {
         // Processes come and go.
         let Ok(process) = process else { continue };
-        let Ok(maps) = process.maps() else {
+        let Ok(maps) = maps(&process) else {
             // The kernel's own threads have no memory to look into.
             hidden += usize::from(
                 process.is_alive()
-                    && process.exe().is_err_and(|error| {
-                        matches!(error, procfs::ProcError::PermissionDenied(_))
-                    }),
+                    && process
+                        .exe()
+                        .is_err_and(|error| matches!(error, ProcError::PermissionDenied(_))),
             );
             continue;
         };
@@ -130,6 +131,16 @@ pub(crate) fn survey() -> Result<Survey> {
         devices.push(Mapped::without_device(path, mappings));
     }
     Ok(Survey { devices, hidden })
+}
+
+/// What a process has mapped. Names of files are bytes, which need not be text.
+fn maps(process: &Process) -> ProcResult<MemoryMaps> {
+    let mut bytes = Vec::new();
+    process
+        .open_relative("maps")?
+        .read_to_end(&mut bytes)
+        .map_err(ProcError::from)?;
+    MemoryMaps::from_read(String::from_utf8_lossy(&bytes).as_bytes())
 }
 
 impl Mapped {

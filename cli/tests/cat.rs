@@ -124,6 +124,29 @@ fn a_file_that_becomes_shorter_is_an_error_and_no_signal() {
     assert!(complaint.contains(&told), "{told}: {complaint}");
 }
 
+/// What the last page has behind the end of the file is not the file's.
+#[test]
+fn a_last_page_that_becomes_shorter_is_an_error_too() {
+    let bytes = pattern(1 << 20);
+    let file = file(&bytes);
+    let mut child = command(&file, &[])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("chrmem runs");
+    let mut out = child.stdout.take().expect("a pipe");
+    let mut printed = vec![0; 1000];
+    out.read_exact(&mut printed).expect("the beginning");
+    let left = (1 << 20) - 7;
+    file.as_file().set_len(left).expect("a shorter file");
+    out.read_to_end(&mut printed).expect("the rest");
+    let output = child.wait_with_output().expect("it ends");
+    let complaint = complaint(&output);
+    let told = format!("all up to offset {left} is written");
+    assert!(complaint.contains(&told), "{complaint}");
+    assert!(printed[..left as usize] == bytes[..left as usize]);
+}
+
 #[test]
 fn who_has_seen_enough_hears_no_complaint() {
     let file = file(&pattern(8 << 20));
@@ -150,6 +173,15 @@ fn a_full_disk_is_an_error() {
         .expect("chrmem runs");
     let complaint = complaint(&output);
     assert!(complaint.contains("No space left on device"), "{complaint}");
+}
+
+#[test]
+fn who_cannot_be_told_is_told_by_the_status() {
+    let status = Command::new(env!("CARGO_BIN_EXE_chrmem"))
+        .args(["cat", "/nowhere/file"])
+        .stderr(File::create("/dev/full").expect("/dev/full"))
+        .status();
+    assert_eq!(status.expect("chrmem runs").code(), Some(1));
 }
 
 #[test]

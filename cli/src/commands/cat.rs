@@ -77,10 +77,12 @@ fn copy(file: &File, range: Range<u64>, out: BorrowedFd<'_>, path: &Path) -> Res
         .range(range.clone())
         .map_file(file);
     let written = mapping.and_then(|mapping| mapping.write_to(out));
+    // Behind its end, the last page of a file is zeroes, which are not its bytes.
+    let size = (&*file).seek(SeekFrom::End(0)).unwrap_or(u64::MAX);
     written.map_err(|error| match &error {
         chrmem::Error::Gone { offset, .. } => {
             let end = range.start + *offset as u64;
-            shrunk(path, end)
+            shrunk(path, end.min(size))
         }
         // It was longer when its size was asked for.
         chrmem::Error::PastEnd { .. } => shrunk(path, range.start),
@@ -94,7 +96,11 @@ fn copy(file: &File, range: Range<u64>, out: BorrowedFd<'_>, path: &Path) -> Res
             "`chrmem read --raw` takes the windows of a device one by one, `chrmem info` lists them",
         ),
         _ => error.into(),
-    })
+    })?;
+    match size < range.end {
+        true => Err(shrunk(path, size)),
+        false => Ok(()),
+    }
 }
 
 /// The error of a file that ends earlier than it did.

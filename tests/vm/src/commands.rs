@@ -8,9 +8,11 @@ use rustix::io::Errno;
 use rustix::pty::{grantpt, openpt, ptsname, unlockpt, OpenptFlags};
 use rustix::termios::{tcgetattr, tcsetwinsize, Termios, Winsize};
 use serde_json::{json, Value};
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -23,6 +25,7 @@ crate::tests! {
     create_leaves_nothing_behind_where_it_fails
     create_says_what_to_do
     destroy_is_for_what_create_made
+    destroy_takes_each_name_for_one_device
     destroy_leaves_mappings_alone
     list_has_every_device
     a_device_is_called_by_path_or_name
@@ -35,6 +38,7 @@ crate::tests! {
     wait_ends_with_a_change
     wait_ends_in_time_or_with_the_device
     maps_tells_who_maps_what_where
+    maps_needs_no_names_that_are_text
     maps_draws_destroyed_devices_and_files
     doctor_finds_what_is_wrong_and_its_cures_work
     doctor_tells_others_why_they_may_not
@@ -332,6 +336,24 @@ fn destroy_is_for_what_create_made() {
     let taken = ["there is a device `half` already", "chrmem destroy half"];
     fails(&["create", "half", "b:4K"], &taken);
     assert_eq!(printed(&["destroy", "half"]), "");
+    assert_eq!(folders(), [""; 0]);
+}
+
+fn destroy_takes_each_name_for_one_device() {
+    let create = |name| std::mem::forget(Created::new(name, &["a:4K"]));
+    create("camera");
+    create("chrmem-camera");
+    assert_eq!(printed(&["destroy", "/dev/chrmem-camera"]), "");
+    assert_eq!(folders(), ["chrmem-camera"]);
+    create("camera");
+    assert_eq!(printed(&["destroy", "chrmem-camera"]), "");
+    assert_eq!(folders(), ["chrmem-camera"]);
+    // Where no node is called so, it is the device's own name.
+    assert_eq!(printed(&["destroy", "chrmem-camera"]), "");
+    create("camera");
+    create("other");
+    let twice = ["destroy", "camera", "/dev/chrmem-camera", "other"];
+    assert_eq!(printed(&twice), "");
     assert_eq!(folders(), [""; 0]);
 }
 
@@ -712,6 +734,31 @@ fn maps_tells_who_maps_what_where() {
     assert_eq!(one[0]["node"], NODE);
     drop(writer);
     assert_eq!(of(&parsed(&["maps", "camera", "--json"])[0]).len(), 1);
+}
+
+fn maps_needs_no_names_that_are_text() {
+    let _camera = Created::new("camera", &["a:4K"]);
+    let node = "/dev/chrmem-camera";
+    let mut files = Vec::new();
+    for path in [Path::new(node), Path::new(OsStr::from_bytes(b"/tmp/\xff"))] {
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .expect("a file");
+        if path != Path::new(node) {
+            file.set_len(4096).expect("a file");
+            fs::remove_file(path).expect("/tmp");
+        }
+        files.push(Map::shared(&file, 4096).expect("a mapping"));
+    }
+    let found = parsed(&["maps", "camera", "--json"]);
+    assert_eq!(found[0]["mappings"][0]["pid"], std::process::id());
+    // A device without a node is not the one that cannot be found.
+    fs::remove_file(node).expect("/dev");
+    fails(&["maps", "nowhere"], &["/dev/chrmem-nowhere"]);
 }
 
 fn maps_draws_destroyed_devices_and_files() {
