@@ -24,6 +24,17 @@ const DEVICES_FILES: [u32; 3] = [
 /// The magic number of the file system of memfds.
 const TMPFS: u32 = 0x0102_1994;
 
+/// The magic number of the file system of files of huge pages, memfds among them.
+const HUGETLBFS: u32 = 0x9584_58f6;
+
+/// How a file is mapped.
+pub(crate) struct Paging {
+    /// Bytes of a page: a mapping is of whole ones.
+    pub(crate) page: u64,
+    /// Whether a mapping can lose its bytes: because the file becomes shorter, or because its disk fails.
+    pub(crate) can_shrink: bool,
+}
+
 /// An open file.
 #[derive(Clone, Copy)]
 pub(crate) struct File<'a>(pub(crate) BorrowedFd<'a>);
@@ -112,34 +123,38 @@ impl File<'_> {
         Ok(end)
     }
 
-    /// Whether a mapping of the file up to `end` can lose its bytes: because the file becomes shorter,
-    /// or because its disk fails.
-    pub(crate) fn can_shrink(&self, end: u64) -> Result<bool> {
+    /// How the file is mapped up to `end`.
+    pub(crate) fn paging(&self, end: u64) -> Result<Paging> {
         let stat = self.stat()?;
-        match FileType::from_raw_mode(stat.st_mode) {
-            FileType::RegularFile if self.is_devices_file()? => Ok(false),
+        let mut page = page_size() as u64;
+        let can_shrink = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
-                let sealed = self.file_system()? == TMPFS
+                let (file_system, block) = self.file_system()?;
+                if file_system == HUGETLBFS {
+                    page = block;
+                }
+                let sealed = [TMPFS, HUGETLBFS].contains(&file_system)
                     && fcntl_get_seals(self.0).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
                 // Asked for after the seal was seen: it does not become less any more.
-                let pages = size(&self.stat()?).div_ceil(page_size() as u64);
-                Ok(!sealed || end.div_ceil(page_size() as u64) > pages)
+                let pages = size(&self.stat()?).div_ceil(page);
+                let whole = sealed && end.div_ceil(page) <= pages;
+                !whole && !DEVICES_FILES.contains(&file_system)
             }
-            FileType::BlockDevice => Ok(true),
-            _ => Ok(false),
-        }
+            file_type => file_type == FileType::BlockDevice,
+        };
+        Ok(Paging { page, can_shrink })
     }
 
     /// Whether the file, which is a regular one, is a device's memory.
     fn is_devices_file(&self) -> Result<bool> {
-        Ok(DEVICES_FILES.contains(&self.file_system()?))
+        Ok(DEVICES_FILES.contains(&self.file_system()?.0))
     }
 
-    /// The magic number of the file's file system.
-    fn file_system(&self) -> Result<u32> {
+    /// The magic number of the file's file system, and the bytes of a block in it.
+    fn file_system(&self) -> Result<(u32, u64)> {
         match fstatfs(self.0) {
-            // CAST: the numbers have 32 bits, in a field that has more.
-            Ok(file_system) => Ok(file_system.f_type as u32),
+            // CAST: the numbers have 32 bits, in a field that has more; blocks are no less than a byte.
+            Ok(file_system) => Ok((file_system.f_type as u32, file_system.f_bsize as u64)),
             Err(errno) => Err(self.refused("ask for the file system of", errno)),
         }
     }

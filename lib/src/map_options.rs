@@ -4,7 +4,7 @@
 
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::file::File;
+use crate::file::{File, Paging};
 use crate::info::Window;
 use crate::mapping::Mapping;
 use crate::raw::{Pages, Terms};
@@ -188,7 +188,8 @@ impl MapOptions {
     /// by seeking to the end and back, which moves the position of the open file for a moment.
     ///
     /// A regular file can become shorter, and a disk can fail, while they are mapped. Then an access
-    /// is an error, [`Error::Gone`], where a plain one would end the process with `SIGBUS`. The price:
+    /// is an error, [`Error::Gone`], where a plain one would end the process with `SIGBUS`; but to the end of the
+    /// page in which the file ends now, there are zeroes. The price:
     /// the kernel does each copy, which costs a system call of about half a microsecond, and there are no
     /// atomic accesses. A memfd that was sealed against shrinking is free of that, as devices are. Where a
     /// sandbox forbids `process_vm_readv`, such a copy answers `PERM` or `NOSYS`.
@@ -236,7 +237,8 @@ impl MapOptions {
     ///
     /// For many short mappings of a file that is known not to become shorter. Of one that does, an access
     /// ends the process with `SIGBUS`, as with any plain mapping. The range is one of the file, also where
-    /// a [`window`](Self::window) was named.
+    /// a [`window`](Self::window) was named. Of a file of huge pages (hugetlbfs), it must be whole ones: the
+    /// kernel refuses another start, and does not unmap what has another end before the process has ended.
     ///
     /// # Errors
     ///
@@ -257,7 +259,11 @@ impl MapOptions {
         let file = File(file.as_fd());
         let (start, end) = limits(&self.range);
         let end = end.ok_or_else(|| Error::UnknownSize { file: file.name() })?;
-        self.map_as(&file, start..end, |_| Ok((!self.read_only, false)))
+        let paging = Paging {
+            page: page_size() as u64,
+            can_shrink: false,
+        };
+        self.map_as(&file, start..end, |_| Ok((!self.read_only, paging)))
     }
 
     /// The window that was asked for, if one was.
@@ -296,39 +302,41 @@ impl MapOptions {
     fn map_range(&self, file: &File<'_>, range: Range<u64>) -> Result<Mapping> {
         self.map_as(file, range, |end| {
             let writable = !self.read_only && (self.private || file.is_writable()?);
-            Ok((writable, file.can_shrink(end)?))
+            Ok((writable, file.paging(end)?))
         })
     }
 
     /// Maps a range of a file; `known` says, of the range's end, whether the mapping is to be writable and
-    /// whether it must be guarded.
+    /// how the file is mapped.
     fn map_as(
         &self,
         file: &File<'_>,
         range: Range<u64>,
-        known: impl FnOnce(u64) -> Result<(bool, bool)>,
+        known: impl FnOnce(u64) -> Result<(bool, Paging)>,
     ) -> Result<Mapping> {
         let Range { start, end } = range;
         if start >= end {
             return Err(Error::EmptyRange { start, end });
         }
+        let (writable, Paging { page, can_shrink }) = known(end)?;
         // The kernel maps whole pages, counted from a page's start.
-        let first_page = start - start % page_size() as u64;
+        let first_page = start - start % page;
+        let whole = (end - first_page).checked_next_multiple_of(page);
         let refused = |errno| file.refused(format_args!("map bytes {start}..{end} of"), errno);
         // A length that this processor cannot address is no different from one that does not fit.
-        let size = usize::try_from(end - first_page).map_err(|_| refused(Errno::NOMEM))?;
+        let size = whole.and_then(|it| usize::try_from(it).ok());
+        let size = size.ok_or_else(|| refused(Errno::NOMEM))?;
         // CAST: less than `size`, which fits.
-        let lead = (start - first_page) as usize;
-        let (writable, guarded) = known(end)?;
+        let (lead, length) = ((start - first_page) as usize, (end - start) as usize);
         let terms = Terms {
             writable,
             private: self.private,
             populate: self.populate,
             lock: self.lock,
-            guarded,
+            guarded: can_shrink,
         };
         let pages = Pages::map(file.0, first_page, size, terms).map_err(refused)?;
-        Ok(Mapping::new(pages, lead, size - lead, start))
+        Ok(Mapping::new(pages, lead, length, start))
     }
 }
 

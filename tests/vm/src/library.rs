@@ -4,7 +4,10 @@
 
 use crate::commands::{chrmem, printed};
 use crate::driver::{self, generation, pattern, NODE, SIZE};
-use chrmem::{CacheMode, Device, Errno, Error, MemoryKind};
+use chrmem::{CacheMode, Device, Errno, Error, MapOptions, MemoryKind};
+use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
+use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 
@@ -13,6 +16,7 @@ crate::tests! {
     the_library_maps_any_range
     the_library_changes_the_device
     the_library_s_errors_keep_the_kernel_s
+    the_library_maps_files_of_huge_pages
     the_demo_is_the_lesson
     the_command_clears_and_resets
     the_command_says_what_to_do
@@ -43,6 +47,50 @@ fn the_library_describes_the_device() {
         (window.cache, window.access.to_string().as_str()),
         (CacheMode::Cached, "rw")
     );
+}
+
+/// The kernel unmaps whole huge pages only.
+fn the_library_maps_files_of_huge_pages() {
+    const HUGE: u64 = 2 << 20;
+    let reserve = |pages| fs::write("/proc/sys/vm/nr_hugepages", pages).expect("a setting");
+    let free = || {
+        let text = fs::read_to_string("/proc/meminfo").expect("/proc");
+        let line = text.lines().find(|it| it.starts_with("HugePages_Free"));
+        line.and_then(|it| it.split(' ').next_back()?.parse::<u64>().ok())
+    };
+    reserve("3");
+    assert_eq!(free(), Some(3));
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+    let file = memfd_create("huge", flags | MemfdFlags::ALLOW_SEALING).expect("a memfd");
+    ftruncate(&file, 3 * HUGE).expect("a size");
+    let map = |range: std::ops::Range<u64>| MapOptions::new().range(range).map_file(&file);
+    let bytes = pattern(3 * HUGE as usize);
+    let all = map(0..3 * HUGE).expect("a mapping");
+    all.copy_from(0, &bytes).expect("room");
+    assert!(all.can_shrink());
+    for (start, end) in [
+        (0, 1),
+        (4096, 8192),
+        (HUGE - 1, HUGE + 1),
+        (HUGE + 5, 3 * HUGE - 5),
+    ] {
+        let part = map(start..end).expect("a mapping");
+        assert_eq!((part.offset(), part.len() as u64), (start, end - start));
+        let mut copy = vec![0; part.len()];
+        part.copy_to(0, &mut copy).expect("its bytes");
+        assert!(copy == bytes[start as usize..end as usize]);
+    }
+    drop(all);
+    let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
+    assert!(!maps.contains("memfd:huge"), "{maps}");
+    let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
+    let output = chrmem(&["cat", &path, "5", "3M"]);
+    assert!(output.stdout == bytes[5..5 + (3 << 20)]);
+    fcntl_add_seals(&file, SealFlags::SHRINK).expect("a seal");
+    assert!(!map(5..6).expect("a mapping").can_shrink());
+    drop(file);
+    assert_eq!(free(), Some(3));
+    reserve("0");
 }
 
 fn the_library_maps_any_range() {
