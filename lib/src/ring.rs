@@ -8,7 +8,8 @@
 //! [`Writer::longest`], come out in order, and none is lost: who finds the ring full waits, or is told.
 //!
 //! The memory must be RAM that cannot shrink: a device's window, a memfd sealed against shrinking,
-//! [`Mapping::anonymous`]. Not `physical` windows: their memory may not know atomic access.
+//! [`Mapping::anonymous`]. The window must be a `cached` one: stores to the others do not arrive in their order. Not a `physical`
+//! one: its memory may not know atomic access.
 //!
 //! ```
 //! use chrmem::ring::{self, Reader, Writer};
