@@ -2,6 +2,7 @@
 
 //! A PCI device of the machine.
 
+use crate::boot;
 use crate::driver::{get, open_node, put};
 use rustix::fs::OFlags;
 use std::fs;
@@ -45,14 +46,32 @@ impl Pci {
 
     /// The physical addresses of its base address register `number`.
     pub(crate) fn bar(&self, number: usize) -> Range<u64> {
+        let resources = self.resources();
+        let (range, _) = resources.get(number).expect("a line");
+        assert_ne!(range.end, 1, "there is no BAR {number}");
+        range.clone()
+    }
+
+    /// The first range of memory addresses that it, a bridge, hands on.
+    pub(crate) fn handed_on(&self) -> Range<u64> {
+        const MEMORY: u64 = 0x200;
+        // Six BARs and the ROM come before.
+        let rest = self.resources().into_iter().skip(7);
+        let mut memory = rest.filter(|(_, flags)| flags & MEMORY != 0);
+        memory.next().expect("a bridge").0
+    }
+
+    /// All its ranges, with what they are.
+    fn resources(&self) -> Vec<(Range<u64>, u64)> {
         let text = fs::read_to_string(self.path.join("resource")).expect("resource");
-        let line = text.lines().nth(number).expect("a line");
-        let numbers: Vec<u64> = line
-            .split(' ')
-            .map(|text| u64::from_str_radix(&text[2..], 16).expect("a number"))
-            .collect();
-        assert_ne!(numbers[1], 0, "there is no BAR {number}");
-        numbers[0]..numbers[1] + 1
+        let parse = |line: &str| {
+            let mut numbers = line
+                .split(' ')
+                .map(|text| u64::from_str_radix(&text[2..], 16).expect("a number"));
+            let mut next = || numbers.next().expect("three numbers");
+            (next()..next() + 1, next())
+        };
+        text.lines().map(parse).collect()
     }
 
     /// The driver that it is bound to.
@@ -81,6 +100,13 @@ impl Pci {
     fn tell(&self, driver: &str, file: &str, text: &str) {
         let path = format!("/sys/bus/pci/drivers/{driver}/{file}");
         fs::write(&path, text).unwrap_or_else(|error| panic!("{path}: {error}"));
+    }
+
+    /// Whether an IOMMU can translate for it: in the kernel with sanitizers, no driver for one is built.
+    pub(crate) fn has_iommu(&self) -> bool {
+        let there = self.path.join("iommu_group/type").exists();
+        assert_ne!(there, boot::has_sanitizers());
+        there
     }
 
     /// Has the IOMMU translate what it addresses, or not.
