@@ -136,7 +136,7 @@ pub(crate) fn qemu(
     let (ivshmem, size) = IVSHMEM;
     add(&[
         "-device",
-        "pcie-root-port,chassis=1,slot=1",
+        "pcie-root-port,chassis=1,slot=1,addr=1e",
         "-device",
         "edu,dma_mask=0xffffffff",
         "-object",

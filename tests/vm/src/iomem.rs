@@ -20,7 +20,7 @@ pub(crate) fn entries() -> Vec<Entry> {
     text.lines().map(parse).collect()
 }
 
-/// `  fe400000-fe7fffff : 0000:00:05.0`.
+/// `  fe000000-fe3fffff : 0000:00:05.0`.
 fn parse(line: &str) -> Entry {
     let (range, name) = line.split_once(" : ").expect("a range and a name");
     let (start, last) = range.trim().split_once('-').expect("two addresses");
