@@ -95,10 +95,9 @@ fn the_end_is_told_before_anything_is_printed() {
     }
 }
 
-#[test]
-fn a_file_that_becomes_shorter_is_an_error_and_no_signal() {
-    let bytes = pattern(8 << 20);
-    let file = file(&bytes);
+/// What is printed of a file that becomes shorter meanwhile, and what is complained of.
+fn printed_while_shortened(bytes: &[u8], left: usize) -> (Vec<u8>, String) {
+    let file = file(bytes);
     let mut child = command(&file, &[])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -108,17 +107,23 @@ fn a_file_that_becomes_shorter_is_an_error_and_no_signal() {
     let mut printed = vec![0; 1000];
     out.read_exact(&mut printed).expect("the beginning");
     // It waits for the pipe to be emptied, in the midst of its first megabyte.
-    let left = 512 << 10;
-    file.as_file().set_len(left).expect("a shorter file");
+    file.as_file().set_len(left as u64).expect("a shorter file");
     out.read_to_end(&mut printed).expect("the rest");
     let output = child.wait_with_output().expect("it ends");
-    let complaint = complaint(&output);
+    (printed, complaint(&output))
+}
+
+#[test]
+fn a_file_that_becomes_shorter_is_an_error_and_no_signal() {
+    let bytes = pattern(8 << 20);
+    let left = 512 << 10;
+    let (printed, complaint) = printed_while_shortened(&bytes, left);
     assert!(
         complaint.contains("became shorter while it was copied: all up to offset "),
         "{complaint}"
     );
     // The kernel may have copied to the end of the last page or buffer; all of it is the file's.
-    assert!(printed.len() as u64 <= left, "{} bytes", printed.len());
+    assert!(printed.len() <= left, "{} bytes", printed.len());
     assert!(printed == bytes[..printed.len()]);
     let told = format!("offset {} is written", printed.len());
     assert!(complaint.contains(&told), "{told}: {complaint}");
@@ -128,23 +133,11 @@ fn a_file_that_becomes_shorter_is_an_error_and_no_signal() {
 #[test]
 fn a_last_page_that_becomes_shorter_is_an_error_too() {
     let bytes = pattern(1 << 20);
-    let file = file(&bytes);
-    let mut child = command(&file, &[])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("chrmem runs");
-    let mut out = child.stdout.take().expect("a pipe");
-    let mut printed = vec![0; 1000];
-    out.read_exact(&mut printed).expect("the beginning");
     let left = (1 << 20) - 7;
-    file.as_file().set_len(left).expect("a shorter file");
-    out.read_to_end(&mut printed).expect("the rest");
-    let output = child.wait_with_output().expect("it ends");
-    let complaint = complaint(&output);
+    let (printed, complaint) = printed_while_shortened(&bytes, left);
     let told = format!("all up to offset {left} is written");
     assert!(complaint.contains(&told), "{complaint}");
-    assert!(printed[..left as usize] == bytes[..left as usize]);
+    assert!(printed[..left] == bytes[..left]);
 }
 
 #[test]
