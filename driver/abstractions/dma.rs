@@ -142,8 +142,6 @@ pub(crate) struct Coherent {
     address: NonNull<u8>,
     bus: u64,
     size: usize,
-    /// Whether the allocation is of scattered pages, which an IOMMU shows the device as one run.
-    translated: bool,
 }
 
 // SAFETY: Memory belongs to no thread.
@@ -167,21 +165,23 @@ impl Coherent {
             )
         };
         // INVARIANT: What is not null is an allocation of `size` bytes.
-        let mut this = Self {
+        Ok(Self {
             device,
             address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
             bus,
             size,
-            translated: false,
-        };
-        let physical = this.frame(0).map(|frame| frame << PAGE_SIZE.ilog2());
-        this.translated = physical != Some(bus);
-        Ok(this)
+        })
     }
 
     /// Its address for the device.
     pub(crate) fn bus(&self) -> u64 {
         self.bus
+    }
+
+    /// Whether it was allocated as scattered pages, which an IOMMU shows the device as one run.
+    fn is_translated(&self) -> bool {
+        let physical = self.frame(0).map(|frame| frame << PAGE_SIZE.ilog2());
+        physical != Some(self.bus)
     }
 
     /// The number of the page frame of its page `page`.
@@ -212,7 +212,7 @@ extern "C" {
 impl Drop for Coherent {
     fn drop(&mut self) {
         let address = self.address.as_ptr();
-        match (self.translated, self.device.is_translated()) {
+        match (self.is_translated(), self.device.is_translated()) {
             // SAFETY: By the type's invariant, and nobody uses the memory after this. What it came from
             // is what it goes to.
             (false, false) | (true, true) => unsafe {

@@ -365,16 +365,17 @@ unsafe extern "C" fn huge_fault<T: VmOperations>(
     // SAFETY: As in `open`.
     let (this, vma): (&T, _) = unsafe { (private(fault.vma), fault.vma()) };
     let start = fault.address & !(HUGE_BYTES - 1);
-    let page = || {
+    let huge = || {
         if order != HUGE || fault.is_copy(vma) {
             return None;
         }
-        this.page(fault.page_at(vma, start, HUGE_BYTES)?)
+        let page = fault.page_at(vma, start, HUGE_BYTES)?;
+        match this.page(page)? {
+            Page::Folio(page) => Some((page.huge()?, page)),
+            Page::Frame(_) => None,
+        }
     };
-    let Some(Page::Folio(page)) = page() else {
-        return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
-    };
-    let Some(folio) = page.huge() else {
+    let Some((folio, page)) = huge() else {
         return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
     };
     let _lock = page.lock_huge();
