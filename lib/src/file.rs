@@ -135,10 +135,12 @@ impl File<'_> {
                 }
                 let sealed = [TMPFS, HUGETLBFS].contains(&file_system)
                     && fcntl_get_seals(self.0).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
-                // Asked for after the seal was seen: it does not become less any more.
-                let pages = size(&self.stat()?).div_ceil(page);
-                let whole = sealed && end.div_ceil(page) <= pages;
-                !whole && !DEVICES_FILES.contains(&file_system)
+                if sealed {
+                    // Asked for after the seal was seen: it does not become less any more.
+                    end.div_ceil(page) > size(&self.stat()?).div_ceil(page)
+                } else {
+                    !DEVICES_FILES.contains(&file_system)
+                }
             }
             file_type => file_type == FileType::BlockDevice,
         };

@@ -47,15 +47,11 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<()> {
 
 /// Powers of four from `smallest` up to `largest`, or only those of `few`.
 pub(super) fn sizes(quick: bool, few: &[u64], smallest: u64, largest: u64) -> Vec<u64> {
+    let fits = |size: &u64| *size <= largest;
     let all = std::iter::successors(Some(smallest), |size| size.checked_mul(4));
-    let all = all.take_while(|size| *size <= largest);
     match quick {
-        true => few
-            .iter()
-            .copied()
-            .filter(|size| *size <= largest)
-            .collect(),
-        false => all.collect(),
+        true => few.iter().copied().filter(fits).collect(),
+        false => all.take_while(fits).collect(),
     }
 }
 

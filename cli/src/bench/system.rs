@@ -57,19 +57,22 @@ pub(crate) struct Setting {
 impl Setting {
     /// Lets no memory be mapped by huge page-table entries but by who asks for that in another way.
     pub(crate) fn no_huge_pages() -> Result<Self> {
-        Self::change("/sys/kernel/mm/transparent_hugepage/enabled", "never")
+        Self::change("/sys/kernel/mm/transparent_hugepage/enabled", |_| {
+            "never".into()
+        })
     }
 
     /// Puts aside as many more huge pages of 2 MiB as `bytes` need, for `MFD_HUGETLB`.
     pub(crate) fn reserved(bytes: u64) -> Result<Self> {
-        const PATH: &str = "/proc/sys/vm/nr_hugepages";
         // Those that there are may be in use, and would be hard to get back.
-        let text = fs::read_to_string(PATH).with_context(|| format!("cannot read {PATH}"))?;
-        let pages = text.trim().parse::<u64>().unwrap_or(0) + bytes.div_ceil(HUGE);
-        Self::change(PATH, &pages.to_string())
+        Self::change("/proc/sys/vm/nr_hugepages", |before| {
+            let pages = before.parse::<u64>().unwrap_or(0) + bytes.div_ceil(HUGE);
+            pages.to_string()
+        })
     }
 
-    fn change(path: &str, value: &str) -> Result<Self> {
+    /// Gives the setting the value that `value` makes of the one before.
+    fn change(path: &str, value: impl FnOnce(&str) -> String) -> Result<Self> {
         let context = || format!("cannot set {path}");
         let before = fs::read_to_string(path).with_context(context)?;
         // One of several words is marked: `always [madvise] never`.
@@ -77,7 +80,7 @@ impl Setting {
             .split_once('[')
             .and_then(|(_, rest)| rest.split_once(']'));
         let before = marked.map_or(before.trim(), |(word, _)| word).to_owned();
-        fs::write(path, value).with_context(context)?;
+        fs::write(path, value(&before)).with_context(context)?;
         Ok(Self {
             path: path.into(),
             before,

@@ -35,9 +35,10 @@ pub(crate) fn run(arguments: &Destroy) -> Result<()> {
 /// The folder of the device that is called `name`: `camera`, or its node, `chrmem-camera` or
 /// `/dev/chrmem-camera`. A node's name goes before a device's, as in all other commands.
 fn find(tree: &Tree, name: &str) -> Result<Folder> {
-    let path = name.strip_prefix("/dev/");
-    let node = path.unwrap_or(name);
-    let device = if path.is_none() { Some(name) } else { None };
+    let (node, device) = match name.strip_prefix("/dev/") {
+        Some(node) => (node, None),
+        None => (name, Some(name)),
+    };
     [node.strip_prefix("chrmem-"), device]
         .into_iter()
         .flatten()
