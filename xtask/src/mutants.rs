@@ -28,7 +28,7 @@ const DIR: &str = "tests/mutants";
 const LIMIT: u64 = 1200;
 
 /// Mutants of this name's kernel need the stock one with all that it has to find mistakes with.
-const HARDENED: &str = "hardened";
+const HARDENED: &str = boot::HARDENED.name;
 
 /// The driver as it is.
 const ORIGINAL: &str = "original";

@@ -739,21 +739,14 @@ fn maps_tells_who_maps_what_where() {
 fn maps_needs_no_names_that_are_text() {
     let _camera = Created::new("camera", &["a:4K"]);
     let node = "/dev/chrmem-camera";
-    let mut files = Vec::new();
-    for path in [Path::new(node), Path::new(OsStr::from_bytes(b"/tmp/\xff"))] {
-        let file = File::options()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
-            .expect("a file");
-        if path != Path::new(node) {
-            file.set_len(4096).expect("a file");
-            fs::remove_file(path).expect("/tmp");
-        }
-        files.push(Map::shared(&file, 4096).expect("a mapping"));
-    }
+    let other = OsStr::from_bytes(b"/tmp/\xff");
+    fs::write(other, [0; 4096]).expect("/tmp");
+    let map = |path: &Path| {
+        let file = File::options().read(true).write(true).open(path);
+        Map::shared(file.expect("a file"), 4096).expect("a mapping")
+    };
+    let _maps = (map(node.as_ref()), map(other.as_ref()));
+    fs::remove_file(other).expect("/tmp");
     let found = parsed(&["maps", "camera", "--json"]);
     assert_eq!(found[0]["mappings"][0]["pid"], std::process::id());
     // A device without a node is not the one that cannot be found.

@@ -181,9 +181,13 @@ pub(crate) fn shown() -> Shown {
 
 /// What debugfs shows of a device.
 pub(crate) fn shown_of(device: &str) -> Shown {
+    try_shown_of(device).unwrap_or_else(|error| panic!("debugfs, {device}: {error}"))
+}
+
+/// The same, where the device may be gone.
+pub(crate) fn try_shown_of(device: &str) -> std::io::Result<Shown> {
     let path = Path::new("/sys/kernel/debug/chrmem").join(device);
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    parse(&text, "")
+    Ok(parse(&fs::read_to_string(path)?, ""))
 }
 
 /// What fdinfo shows of an open file.

@@ -191,9 +191,8 @@ fn a_device_copies_to_and_from_a_contiguous_window() {
 
 /// Where no RAM is, an address is one that the IOMMU made up.
 fn is_made_up(address: u64) -> bool {
-    let entries = iomem::entries();
-    let mut ram = entries.iter().filter(|it| it.name == "System RAM");
-    !ram.any(|it| it.range.contains(&address))
+    let ram = iomem::called("System RAM");
+    !ram.iter().any(|range| range.contains(&address))
 }
 
 /// Pages that are anywhere, and one run for the device.

@@ -249,8 +249,8 @@ fn a_mapping_that_is_made_at_once_is_like_any() {
     });
 }
 
-/// Two threads touch the same two megabytes that a third one takes out of the page table and a fourth one has mapped by
-/// huge entries, by small ones, by huge ones: no two of them make different entries at the same time.
+/// Two threads touch the same two megabytes and take them out of the page table, and a third one has them mapped by huge
+/// entries, by small ones, by huge ones: no two of them make different entries at the same time.
 fn huge_pages_are_switched_off_and_on_meanwhile() {
     on_a_large_device(|fd| {
         let map = &map(fd, 0, PAGES, MAP_SHARED);

@@ -3,7 +3,7 @@
 //! Two processors, each doing one thing over and over, at the same time: every pair of things that can
 //! be done to a device or beside it, in one process and its one address space.
 
-use crate::driver::{fdinfo, open_node, pattern, users};
+use crate::driver::{fdinfo, open_node, pattern, try_shown_of, users};
 use crate::folder::Folder;
 use crate::report::fact;
 use crate::scale::scaled;
@@ -15,9 +15,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::{self, pipe, SpliceFlags};
 use rustix::thread::{sched_setaffinity, CpuSet};
-use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -212,9 +210,8 @@ fn describe(it: &Racer<'_>) -> Result<(), Errno> {
 /// What debugfs says of the device, and fdinfo of the file.
 fn show(it: &Racer<'_>) -> Result<(), Errno> {
     assert_eq!(fdinfo(&it.fd).windows.len(), 1);
-    let path = Path::new("/sys/kernel/debug/chrmem").join(it.folder.device_name());
-    match fs::read_to_string(path) {
-        Ok(text) => assert!(text.contains("window:\t0 one "), "{text}"),
+    match try_shown_of(&it.folder.device_name()) {
+        Ok(shown) => assert!(shown.windows[0].starts_with("0 one "), "{shown:?}"),
         // Gone, before it was opened or while it was read.
         Err(error) if [Some(libc::ENOENT), Some(libc::EIO)].contains(&error.raw_os_error()) => {
             return Err(Errno::NODEV)
