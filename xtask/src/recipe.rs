@@ -48,8 +48,8 @@ pub(crate) const PACKAGES: &[&[&str]] = &[
     BUILD[1],
     // The guest's first steps: the initramfs, and mounts.
     &["busybox-static", "cpio", "mount", "iproute2"],
-    // The machine.
-    &["qemu-system-x86"],
+    // The machine. Its QXL device is a module of its own.
+    &["qemu-system-x86", "qemu-system-modules-spice"],
     // Programs that people use on a device, for the tests.
     &[
         "python3",
@@ -65,6 +65,8 @@ pub(crate) const PACKAGES: &[&[&str]] = &[
         "e2fsprogs",
         "libc6-dev",
     ],
+    // RDMA, for the tests that register memory with it.
+    &["libibverbs-dev"],
     // Programs that watch others.
     &["gdb", "strace", "procps", "psmisc"],
 ];

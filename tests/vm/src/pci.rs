@@ -2,7 +2,6 @@
 
 //! A PCI device of the machine.
 
-use crate::boot;
 use crate::driver::{get, open_node, put};
 use rustix::fs::OFlags;
 use std::fs;
@@ -100,13 +99,6 @@ impl Pci {
     fn tell(&self, driver: &str, file: &str, text: &str) {
         let path = format!("/sys/bus/pci/drivers/{driver}/{file}");
         fs::write(&path, text).unwrap_or_else(|error| panic!("{path}: {error}"));
-    }
-
-    /// Whether an IOMMU can translate for it: in the kernel with sanitizers, no driver for one is built.
-    pub(crate) fn has_iommu(&self) -> bool {
-        let there = self.path.join("iommu_group/type").exists();
-        assert_ne!(there, boot::has_sanitizers());
-        there
     }
 
     /// Has the IOMMU translate what it addresses, or not.
