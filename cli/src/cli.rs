@@ -120,10 +120,10 @@ pub(crate) enum Command {
     /// and maps nothing of it.
     #[command(after_help = watch::EXAMPLE)]
     Watch(watch::Arguments),
-    /// Print any file, or a part of it, through a mapping
+    /// Print a file, or a part of it, through a mapping
     ///
-    /// Prints exactly the bytes that were asked for. A file that becomes shorter meanwhile is an
-    /// error, and nothing worse.
+    /// Prints exactly the bytes that were asked for. A file that cannot be mapped is read: a pipe, a
+    /// device such as /dev/zero, a file of /proc. A file that is truncated meanwhile is an error.
     #[command(after_help = cat::EXAMPLE)]
     Cat(Cat),
     /// Print what makes container tools know the devices

@@ -116,17 +116,22 @@ fn printed_while_shortened(bytes: &[u8], left: usize) -> (Vec<u8>, String) {
 #[test]
 fn a_file_that_becomes_shorter_is_an_error_and_no_signal() {
     let bytes = pattern(8 << 20);
-    let left = 512 << 10;
-    let (printed, complaint) = printed_while_shortened(&bytes, left);
-    assert!(
-        complaint.contains("became shorter while it was copied: all up to offset "),
-        "{complaint}"
-    );
-    // The kernel may have copied to the end of the last page or buffer; all of it is the file's.
-    assert!(printed.len() <= left, "{} bytes", printed.len());
-    assert!(printed == bytes[..printed.len()]);
-    let told = format!("offset {} is written", printed.len());
-    assert!(complaint.contains(&told), "{told}: {complaint}");
+    for left in [512 << 10, (512 << 10) + 7, 100, 0] {
+        let (printed, complaint) = printed_while_shortened(&bytes, left);
+        let size = format!("was truncated to {left} bytes while it was copied: ");
+        assert!(complaint.contains(&size), "{size}: {complaint}");
+        let told = format!(": {} bytes are written", printed.len());
+        assert!(complaint.contains(&told), "{told}: {complaint}");
+        // What went into the pipe before the file was cut is the file's. Of what went after that, only
+        // the end of a last page is not.
+        let zeroes = left..left.next_multiple_of(4096);
+        for (at, byte) in printed.iter().enumerate() {
+            let zero = *byte == 0 && zeroes.contains(&at);
+            assert!(*byte == bytes[at] || zero, "{left}: byte {at} is {byte}");
+        }
+        let may_be_zeroes = complaint.contains("may be zeroes");
+        assert_eq!(may_be_zeroes, printed.len() > left, "{complaint}");
+    }
 }
 
 /// What the last page has behind the end of the file is not the file's.
@@ -135,8 +140,11 @@ fn a_last_page_that_becomes_shorter_is_an_error_too() {
     let bytes = pattern(1 << 20);
     let left = (1 << 20) - 7;
     let (printed, complaint) = printed_while_shortened(&bytes, left);
-    let told = format!("all up to offset {left} is written");
-    assert!(complaint.contains(&told), "{complaint}");
+    let told = format!(
+        "was truncated to {left} bytes while it was copied: {} bytes are written, the last of which may be zeroes",
+        printed.len()
+    );
+    assert!(complaint.contains(&told), "{told}: {complaint}");
     assert!(printed[..left] == bytes[..left]);
 }
 
@@ -188,22 +196,91 @@ fn it_writes_files_too() {
     assert!(fs::read(to.path()).expect("the file") == bytes[5..]);
 }
 
+/// The output of the command for a file by its path, run by a shell.
+fn shell(script: &str) -> Output {
+    Command::new("timeout")
+        .args(["20", "sh", "-c", script])
+        .env("CHRMEM", env!("CARGO_BIN_EXE_chrmem"))
+        .output()
+        .expect("sh runs")
+}
+
 #[test]
-fn what_cannot_be_mapped_is_said() {
-    for (path, saying) in [
-        ("/nowhere/file", "cannot open /nowhere/file: No such file"),
+fn a_file_that_cannot_be_mapped_is_read() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let fifo = dir.path().join("fifo");
+    let fifo = fifo.display();
+    for (script, expected) in [
+        ("$CHRMEM cat /dev/zero 7 70000 | tr '\\0' z | tail -c 3; $CHRMEM cat /dev/zero 7 70000 | wc -c", "zzz70000\n".to_owned()),
+        ("$CHRMEM cat /dev/zero | head -c 2M | wc -c", "2097152\n".to_owned()),
+        ("$CHRMEM cat /dev/null", String::new()),
+        ("$CHRMEM cat /proc/sys/kernel/ostype", "Linux\n".to_owned()),
+        ("$CHRMEM cat /proc/sys/kernel/ostype 1 2", "in".to_owned()),
+        ("$CHRMEM cat /proc/sys/kernel/ostype 6; $CHRMEM cat /proc/sys/kernel/ostype 0 0", String::new()),
+        ("$CHRMEM cat /sys/kernel/mm/transparent_hugepage/hpage_pmd_size", fs::read_to_string("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size").expect("sysfs")),
+        ("echo hello | $CHRMEM cat /dev/stdin 1 3", "ell".to_owned()),
+        (&format!("mkfifo {fifo}; echo hello > {fifo} & $CHRMEM cat {fifo} 1"), "ello\n".to_owned()),
+    ] {
+        let output = shell(script);
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), complaint.as_str()), (Some(0), ""), "{script}");
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{script}");
+    }
+}
+
+#[test]
+fn what_a_file_does_not_have_is_an_error() {
+    for (script, saying) in [
         (
-            "/proc/self/status",
-            "/proc/self/status does not tell its size",
+            "$CHRMEM cat /proc/sys/kernel/ostype 7",
+            "offset 7 is past the end of /proc/sys/kernel/ostype",
+        ),
+        (
+            "echo hello | $CHRMEM cat /dev/stdin 7",
+            "offset 7 is past the end of /dev/stdin, at 6",
+        ),
+        (
+            "echo hello | $CHRMEM cat /dev/stdin 1 7",
+            "/dev/stdin ends after 5 of 7 bytes from offset 1 on, which are written",
+        ),
+        (
+            "$CHRMEM cat /nowhere/file",
+            "cannot open /nowhere/file: No such file",
+        ),
+        ("$CHRMEM cat /proc", "/proc is a directory\n"),
+        ("$CHRMEM cat .", ". is a directory\n"),
+        (
+            "$CHRMEM cat /proc/self/mem 0 1",
+            "cannot read /proc/self/mem: Input/output error",
         ),
     ] {
-        let output = Command::new(env!("CARGO_BIN_EXE_chrmem"))
-            .args(["cat", path])
-            .output()
-            .expect("chrmem runs");
+        let output = shell(script);
         let complaint = complaint(&output);
-        assert!(complaint.contains(saying), "{complaint}");
+        assert!(complaint.contains(saying), "{script}: {complaint}");
+        assert!(!complaint.contains("hint:"), "{script}: {complaint}");
     }
+}
+
+#[test]
+fn a_file_is_not_copied_into_itself() {
+    let bytes = pattern(3 << 20);
+    let file = file(&bytes);
+    for redirection in [">>", "1<>"] {
+        let output = shell(&format!(
+            "$CHRMEM cat {0} {redirection} {0}",
+            file.path().display()
+        ));
+        let complaint = complaint(&output);
+        assert!(complaint.contains(" is also the output"), "{complaint}");
+        assert!(fs::read(file.path()).expect("the file") == bytes);
+    }
+    // Nothing is written into it, and it is not a file that is copied.
+    let output = shell(&format!(
+        "$CHRMEM cat {0} {1} >> {0}",
+        file.path().display(),
+        bytes.len()
+    ));
+    assert!(output.status.success());
 }
 
 proptest! {
