@@ -13,8 +13,7 @@ use std::time::Duration;
 /// How the two ends of a [ring](crate::ring) wake each other: each has a bell of its own, which the other
 /// end hears.
 ///
-/// A bell that is rung while nobody waits is heard by the next wait. More sound than needed does no
-/// harm.
+/// A bell that is rung while nobody waits is heard by the next wait. Extra wake-ups are harmless.
 ///
 /// ```
 /// use chrmem::{Bell, EventBell};
@@ -34,8 +33,8 @@ pub trait Bell {
     /// What the kernel says, if it cannot be.
     fn ring(&self) -> Result<()>;
 
-    /// Waits until the other end has rung since the last wait, or for as long as `timeout` says, if it
-    /// says; `false` if that time is over. May come back without a reason.
+    /// Waits until the other end has rung since the last wait, for at most `timeout` if there is one; `false` if
+    /// that time is over. May wake spuriously.
     ///
     /// # Errors
     ///

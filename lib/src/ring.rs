@@ -61,9 +61,9 @@
 //! # Memory order, and trust
 //!
 //! The writer stores a record, then `written` (release); the reader loads `written` (acquire), then the record;
-//! and the other way round for `read`. Who finds nothing to do sets its flag, looks again, and
-//! waits; who has stored its number takes the other's flag, and rings if it was set. Both are atomic
-//! swaps, so that one of the two sees what the other did.
+//! and the other way round for `read`. An end that finds nothing to do sets its flag and looks again before it
+//! waits, or returns `false` to a caller who may wait. An end that has stored its number takes the other's flag,
+//! and rings if it was set. Both are atomic swaps, so that one of the two sees what the other did.
 //!
 //! Neither end believes the other: each keeps its own number for itself and checks the other's. Whatever is
 //! stored in the memory, by mistake or in malice, is answered with [`Error::RingDamaged`] or with wrong

@@ -5,6 +5,7 @@
 
 use chrmem::ring::{self, Reader, Writer};
 use chrmem::{Bell, Error, EventBell, MapOptions, Mapping, Result};
+use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -248,6 +249,46 @@ fn a_bell_of_eventfds_is_heard_at_the_other_end_only() {
     assert!(!one.wait(Some(Duration::ZERO)).unwrap());
     assert!(other.wait(Some(Duration::ZERO)).unwrap());
     assert!(!other.wait(Some(Duration::from_millis(1))).unwrap());
+}
+
+/// The event loop that the documentation shows, at both ends.
+#[test]
+#[cfg_attr(miri, ignore = "Miri does not wait for files")]
+fn an_event_loop_of_try_and_poll_misses_no_wake_up() {
+    const RECORDS: usize = 2000;
+    /// Sleeps until the descriptor is readable, as an event loop does.
+    fn sleep(bell: &EventBell) {
+        let limit = Some(Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        });
+        let ready = poll(&mut [PollFd::new(bell, PollFlags::IN)], limit.as_ref()).unwrap();
+        assert_eq!(ready, 1, "no wake-up in ten seconds");
+        assert!(bell.wait(Some(Duration::ZERO)).unwrap());
+    }
+    let memory = ring(64);
+    let (writers, readers) = EventBell::pair().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut writer = Writer::attach(&memory, writers).unwrap();
+            for number in 0..RECORDS {
+                while !writer.try_write(&record(number, 56)).unwrap() {
+                    sleep(writer.bell());
+                }
+            }
+        });
+        let mut reader = Reader::attach(&memory, readers).unwrap();
+        let (mut out, mut number) = (Vec::new(), 0);
+        while !reader.is_finished().unwrap() {
+            if reader.try_read(&mut out).unwrap() {
+                assert_eq!(out, record(number, 56));
+                number += 1;
+            } else {
+                sleep(reader.bell());
+            }
+        }
+        assert_eq!(number, RECORDS);
+    });
 }
 
 /// Numbers that a hostile end, or a mistake, could leave anywhere in a ring of `capacity` bytes.

@@ -176,8 +176,33 @@ impl<M: Memory, B: Bell> End<M, B> {
         difference as usize
     }
 
-    /// Writes a record if there is room for it.
+    /// Writes a record if there is room for it. Otherwise the bell will ring once there is some.
     pub(super) fn try_write(&mut self, record: &[u8]) -> Result<bool> {
+        self.try_twice(|end| end.write_if_room(record))
+    }
+
+    /// Takes a record, in place of what is in `record`, if there is one. Otherwise the bell will ring once
+    /// there is one.
+    pub(super) fn try_read(&mut self, record: &mut Vec<u8>) -> Result<bool> {
+        self.try_twice(|end| end.read_if_any(record))
+    }
+
+    /// Tries, and once more after asking the other end to ring: between a failure and that flag, the other end
+    /// may have done what this end needs, without ringing.
+    fn try_twice(&mut self, mut attempt: impl FnMut(&mut Self) -> Result<bool>) -> Result<bool> {
+        if attempt(self)? {
+            return Ok(true);
+        }
+        self.ask_to_ring()?;
+        attempt(self)
+    }
+
+    /// Asks the other end to ring after whatever it does next. What it did before is seen from here on.
+    fn ask_to_ring(&self) -> Result<()> {
+        self.memory.swap(self.side.waits, 1).map(drop)
+    }
+
+    fn write_if_room(&mut self, record: &[u8]) -> Result<bool> {
         let needed = self.room(record.len()).ok_or(Error::RecordTooLong {
             length: record.len(),
             longest: self.capacity - UNIT,
@@ -194,8 +219,7 @@ impl<M: Memory, B: Bell> End<M, B> {
         Ok(true)
     }
 
-    /// Takes a record, in place of what is in `record`, if there is one.
-    pub(super) fn try_read(&mut self, record: &mut Vec<u8>) -> Result<bool> {
+    fn read_if_any(&mut self, record: &mut Vec<u8>) -> Result<bool> {
         if self.filled() == 0 {
             self.look()?;
             if self.filled() == 0 {
@@ -263,41 +287,53 @@ impl<M: Memory, B: Bell> End<M, B> {
         Ok(())
     }
 
-    /// Whether the other end was there and is not any more.
+    /// Whether the other end was there and has left.
     fn is_alone(&self) -> Result<bool> {
         Ok(self.memory.load(self.side.others_state)? == LEFT)
     }
 
-    /// Tries until it works, and waits for the other end in between. `false` if the other end has left,
-    /// so that it will never work.
+    /// Whether the other end has left. Otherwise the bell will ring when it does.
+    pub(super) fn other_left(&self) -> Result<bool> {
+        self.ask_to_ring()?;
+        self.is_alone()
+    }
+
+    /// Whether the other end has left, and nothing that it wrote is unread. Otherwise the bell will ring when
+    /// that changes.
+    pub(super) fn is_finished(&mut self) -> Result<bool> {
+        // In this order: what was written before the writer left is seen by the second.
+        let alone = self.other_left()?;
+        self.look()?;
+        Ok(alone && self.filled() == 0)
+    }
+
+    /// Tries until it works, and waits for the other end in between; `attempt` is one of those that ask to be
+    /// woken. `false` if the other end has left, so that it will never work.
     pub(super) fn wait_to(
         &mut self,
         timeout: Option<Duration>,
         mut attempt: impl FnMut(&mut Self) -> Result<bool>,
     ) -> Result<bool> {
-        if attempt(self)? {
-            return Ok(true);
-        }
-        // What is too long for a clock is forever.
-        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let mut deadline = None;
         loop {
-            // From here on the other end rings. What it did before is seen by this attempt.
-            self.memory.swap(self.side.waits, 1)?;
-            let alone = self.is_alone()?;
             if attempt(self)? {
                 return Ok(true);
             }
-            if alone {
-                return Ok(false);
+            if self.is_alone()? {
+                // What it did before it left is seen now.
+                return attempt(self);
             }
+            // A deadline that no clock can hold is never reached.
+            let deadline = *deadline
+                .get_or_insert_with(|| timeout.and_then(|it| Instant::now().checked_add(it)));
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if left == Some(Duration::ZERO) {
                 return Err(Error::TimedOut);
             }
-            // Whether it was heard or not, the next round looks again. The clock decides when to give
-            // up: the other end could ring forever.
+            // A wake-up only means to look again. The clock decides when to give up: the other end could ring
+            // forever.
             if let Err(error) = self.bell.wait(left) {
-                // What the other end did before the bell went is in the memory all the same.
+                // What the other end did before the bell failed is in the memory all the same.
                 return if attempt(self)? { Ok(true) } else { Err(error) };
             }
         }

@@ -78,12 +78,15 @@ impl<M: Borrow<Mapping>, B: Bell> Reader<M, B> {
         Ok(Self { end })
     }
 
-    /// Takes the next record, in place of what is in `record`; `false` if there is none now.
+    /// Takes the next record, in place of what is in `record`; `false` if there is none now. Then the
+    /// [`bell`](Self::bell) rings once the writer has written one or left, so that an event loop can sleep until
+    /// then.
     ///
     /// # Errors
     ///
-    /// [`RingDamaged`](crate::Error::RingDamaged) if the writer did what a writer does not do. Else what the
-    /// bell says when the writer is to be woken, who waits for room: the record is in `record` all the same.
+    /// [`RingDamaged`](crate::Error::RingDamaged) if the writer broke the protocol. Any other error comes from the
+    /// bell, when the writer waits for room and has to be woken: the record **has been taken** then, and is in
+    /// `record`.
     ///
     /// ```
     /// use chrmem::ring::{self, Reader, Writer};
@@ -128,20 +131,59 @@ impl<M: Borrow<Mapping>, B: Bell> Reader<M, B> {
         self.end.wait_to(timeout, |end| end.try_read(record))
     }
 
-    /// What wakes the writer, and can be waited for to be woken by it: its file descriptor, in an event
-    /// loop, tells when to call [`try_read`](Self::try_read) again.
+    /// Whether the writer has left and every record has been taken. If not, the [`bell`](Self::bell) rings
+    /// when that may have changed.
+    ///
+    /// # Errors
+    ///
+    /// [`RingDamaged`](crate::Error::RingDamaged) if the writer broke the protocol.
     ///
     /// ```
-    /// use chrmem::ring::{self, Reader};
-    /// use chrmem::Bell;
+    /// use chrmem::ring::{self, Reader, Writer};
     ///
     /// let memory = chrmem::Mapping::anonymous(4096)?;
-    /// let (writers, bell) = chrmem::EventBell::pair()?;
+    /// let (writers, readers) = chrmem::EventBell::pair()?;
     /// ring::format(&memory)?;
-    /// let reader = Reader::attach(&memory, bell)?;
-    /// writers.ring()?;
-    /// assert!(reader.bell().wait(None)?);
+    /// let mut reader = Reader::attach(&memory, readers)?;
+    /// assert!(!reader.is_finished()?);
+    /// Writer::attach(&memory, writers)?.write(b"a record", None)?;
+    /// assert!(!reader.is_finished()?);
+    /// assert!(reader.try_read(&mut Vec::new())?);
+    /// assert!(reader.is_finished()?);
     /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    pub fn is_finished(&mut self) -> Result<bool> {
+        self.end.is_finished()
+    }
+
+    /// What wakes the writer. Its file descriptor, in an event loop, is readable when the writer has done what
+    /// the last [`try_read`](Self::try_read) or [`is_finished`](Self::is_finished) waits for. A wake-up means to
+    /// look again: take it from the bell, then read until there is nothing more.
+    ///
+    /// ```
+    /// use chrmem::ring::{self, Reader, Writer};
+    /// use chrmem::{Bell, EventBell, Mapping};
+    /// use rustix::event::{poll, PollFd, PollFlags};
+    /// use std::time::Duration;
+    ///
+    /// let memory = Mapping::anonymous(4096)?;
+    /// let (writers, bell) = EventBell::pair()?;
+    /// ring::format(&memory)?;
+    /// let mut reader = Reader::attach(&memory, bell)?;
+    /// std::thread::scope(|scope| {
+    ///     scope.spawn(|| Writer::attach(&memory, writers)?.write(b"a record", None));
+    ///     let mut record = Vec::new();
+    ///     while !reader.is_finished()? {
+    ///         if reader.try_read(&mut record)? {
+    ///             assert_eq!(record, b"a record");
+    ///             continue;
+    ///         }
+    ///         poll(&mut [PollFd::new(reader.bell(), PollFlags::IN)], None)?;
+    ///         reader.bell().wait(Some(Duration::ZERO))?;
+    ///     }
+    ///     Ok::<(), Box<dyn std::error::Error>>(())
+    /// })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn bell(&self) -> &B {

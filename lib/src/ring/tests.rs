@@ -148,6 +148,38 @@ fn stream(capacity: usize, lengths: &'static [usize]) {
     });
 }
 
+/// The documented event loop: try, and where there is nothing to do, sleep until the bell goes.
+#[test]
+fn an_end_that_tries_and_sleeps_misses_no_wake_up() {
+    let mut model = loom::model::Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(|| {
+        let memory = Watched::new(16);
+        let [writers, readers] = Watchman::pair();
+        let others = memory.clone();
+        let writer = loom::thread::spawn(move || {
+            let mut end = End::attach(others, writers, WRITING, false).expect("a ring");
+            for number in [1, 2] {
+                while !end.try_write(&[number; 2]).expect("a good ring") {
+                    end.bell().wait(None).expect("a bell");
+                }
+            }
+        });
+        let mut end = End::attach(memory, readers, READING, false).expect("a ring");
+        let mut found = Vec::new();
+        for number in [1, 2] {
+            while !end.try_read(&mut found).expect("a good ring") {
+                end.bell().wait(None).expect("a bell");
+            }
+            assert_eq!(found, [number; 2]);
+        }
+        while !end.is_finished().expect("a good ring") {
+            end.bell().wait(None).expect("a bell");
+        }
+        writer.join().expect("no panic");
+    });
+}
+
 #[test]
 fn a_record_comes_through() {
     stream(16, &[1]);

@@ -90,12 +90,14 @@ impl<M: Borrow<Mapping>, B: Bell> Writer<M, B> {
         self.end.capacity() - UNIT
     }
 
-    /// Writes a record, unless there is no room for it now: `false`.
+    /// Writes a record, unless there is no room for it now: `false`. Then the [`bell`](Self::bell) rings once
+    /// the reader has made room or left, so that an event loop can sleep until then.
     ///
     /// # Errors
     ///
-    /// [`Error::RecordTooLong`] if there never will be, [`Error::RingDamaged`] if the reader did what a
-    /// reader does not do.
+    /// [`Error::RecordTooLong`] if the record does not even fit into an empty ring, [`Error::RingDamaged`] if
+    /// the reader broke the protocol; nothing is written then. Any other error comes from the bell, when
+    /// the reader waits and has to be woken: the record **has been written** then, and must not be written again.
     ///
     /// ```
     /// use chrmem::ring::{self, Writer};
@@ -118,7 +120,8 @@ impl<M: Borrow<Mapping>, B: Bell> Writer<M, B> {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if that time is over, [`Error::ReaderLeft`] if there is no room and the reader
-    /// has left; nothing is written then. Else as [`try_write`](Self::try_write), and what the bell says.
+    /// has left; nothing is written then. Else as [`try_write`](Self::try_write). An error of the bell while
+    /// waiting for room is returned only if there is still none: nothing is written then either.
     ///
     /// ```
     /// use chrmem::ring::{self, Writer};
@@ -141,7 +144,30 @@ impl<M: Borrow<Mapping>, B: Bell> Writer<M, B> {
         }
     }
 
-    /// What wakes the reader, and can be waited for to be woken by it.
+    /// Whether the reader has left. If not, the [`bell`](Self::bell) rings when it does.
+    ///
+    /// # Errors
+    ///
+    /// None after [`attach`](Self::attach) has succeeded, which looked for what could go wrong.
+    ///
+    /// ```
+    /// use chrmem::ring::{self, Reader, Writer};
+    ///
+    /// let memory = chrmem::Mapping::anonymous(4096)?;
+    /// let (writers, readers) = chrmem::EventBell::pair()?;
+    /// ring::format(&memory)?;
+    /// let writer = Writer::attach(&memory, writers)?;
+    /// drop(Reader::attach(&memory, readers)?);
+    /// assert!(writer.reader_left()?);
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    pub fn reader_left(&self) -> Result<bool> {
+        self.end.other_left()
+    }
+
+    /// What wakes the reader. Its file descriptor, in an event loop, is readable when the reader has done what
+    /// the last [`try_write`](Self::try_write) waits for; [`Reader::bell`](super::Reader::bell) shows such a
+    /// loop.
     ///
     /// ```
     /// use chrmem::ring::{self, Writer};
