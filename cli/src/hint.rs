@@ -48,7 +48,7 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<&str> {
             "nothing is behind this node: load the module, and compare the node's major number \
              (`ls -l`) with `grep chrmem_dev /proc/devices`"
         }
-        Errno::NOTTY => "this file is not a chrmem device",
+        Errno::NOTTY => "`chrmem list` shows the devices",
         _ => return None,
     })
 }

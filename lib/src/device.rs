@@ -25,19 +25,13 @@ use std::time::Duration;
 /// [`AsFd`] lends its file descriptor, to wait for changes with `poll` or `epoll` for example: it is
 /// readable while the device's generation is newer than what [`seen`](Self::seen) last answered.
 ///
-/// Any descriptor that maps can stand in for one in a test, such as a memfd:
+/// A `Device` is always a chrmem device: [`open`](Self::open) and [`TryFrom`] refuse any other file.
 ///
 /// ```
-/// use chrmem::Device;
-/// use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
+/// use chrmem::{Device, Error};
 ///
-/// let file = memfd_create("device", MemfdFlags::CLOEXEC)?;
-/// ftruncate(&file, 4096)?;
-/// let device = Device::from(file);
-/// let memory = device.map(0..4096)?;
-/// device.write_at(1, b"written")?;
-/// assert_eq!(memory.c_string(1)?, b"written");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// let error = Device::open("/dev/null").unwrap_err();
+/// assert!(matches!(error, Error::NotADevice { .. }));
 /// ```
 #[derive(Debug)]
 pub struct Device {
@@ -49,8 +43,9 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// `NOENT` if there is no such file, `ACCESS` if the caller may not open it, `NXIO` if there is no
-    /// device behind the file, and others of `open(2)`.
+    /// [`Error::NotADevice`] if the file is something else, which is found out without opening it. `NOENT` if
+    /// there is no such file, `ACCESS` if the caller may not open it, `NXIO` if there is no device behind the
+    /// node, and others of `open(2)`. An error of `/proc/devices`, which tells the drivers, if it cannot be read.
     ///
     /// ```no_run
     /// let device = chrmem::Device::open("/dev/chrmem0")?;
@@ -77,20 +72,35 @@ impl Device {
     }
 
     fn open_with(path: &Path, access: OFlags) -> Result<Self> {
-        match rustix::fs::open(path, access | OFlags::CLOEXEC, Mode::empty()) {
-            Ok(fd) => Ok(Self { fd }),
-            Err(errno) => Err(Error::Refused {
-                tried: format!("open {}", path.display()),
-                errno,
-            }),
+        let refused = |errno| Error::Refused {
+            tried: format!("open {}", path.display()),
+            errno,
+        };
+        let open = |path: &Path, flags| {
+            rustix::fs::open(path, flags | OFlags::CLOEXEC, Mode::empty()).map_err(refused)
+        };
+        // Looked at before it is opened: that alone does something to some devices, and waits at others.
+        let place = open(path, OFlags::PATH)?;
+        let file = File(place.as_fd());
+        if !file.is_character_device()? || file.driver()?.is_some_and(|it| it != abi::REGION_NAME) {
+            let file = path.display().to_string();
+            return Err(Error::NotADevice { file });
         }
+        // A number that no driver has is left to the kernel, which may load one, or say NXIO.
+        let link = format!("/proc/self/fd/{}", place.as_raw_fd());
+        open(link.as_ref(), access)?.try_into()
+    }
+
+    /// The device that a file is, which the caller promises it to be.
+    pub(crate) fn assume(fd: OwnedFd) -> Self {
+        Self { fd }
     }
 
     /// What the device tells of itself.
     ///
     /// # Errors
     ///
-    /// `NOTTY` if the file is no chrmem device.
+    /// `NODEV` if the device was destroyed.
     ///
     /// ```no_run
     /// let info = chrmem::Device::open("/dev/chrmem0")?.info()?;
@@ -241,7 +251,7 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// `NOTTY` if the file is no chrmem device.
+    /// `NODEV` if the device was destroyed.
     ///
     /// ```no_run
     /// let device = chrmem::Device::open("/dev/chrmem0")?;
@@ -397,12 +407,31 @@ fn range_of(start: u64, end: u64) -> abi::Range {
     }
 }
 
-/// For a file descriptor that came from elsewhere: inherited, or received over a socket. It has to be a
-/// chrmem device's, or of a file that knows no ioctls, such as the memfd that stands in for one in
-/// a test: another driver could take the commands for its own.
-impl From<OwnedFd> for Device {
-    fn from(fd: OwnedFd) -> Self {
-        Self { fd }
+/// For a file descriptor that came from elsewhere: inherited, or received over a socket. If it is not that of a
+/// chrmem device, this fails with [`Error::NotADevice`], and the descriptor is closed.
+///
+/// ```
+/// use std::os::fd::OwnedFd;
+///
+/// let null = OwnedFd::from(std::fs::File::open("/dev/null")?);
+/// assert!(chrmem::Device::try_from(null).is_err());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+impl TryFrom<OwnedFd> for Device {
+    type Error = Error;
+
+    fn try_from(fd: OwnedFd) -> Result<Self> {
+        File(fd.as_fd()).check_is_device()?;
+        Ok(Self::assume(fd))
+    }
+}
+
+/// As from an [`OwnedFd`].
+impl TryFrom<std::fs::File> for Device {
+    type Error = Error;
+
+    fn try_from(file: std::fs::File) -> Result<Self> {
+        OwnedFd::from(file).try_into()
     }
 }
 

@@ -39,6 +39,13 @@ pub enum Error {
         errno: Errno,
     },
 
+    /// A file is not a chrmem device; no command was sent to it.
+    #[error("{file} is not a chrmem device")]
+    NotADevice {
+        /// The file.
+        file: String,
+    },
+
     /// An access would have left the mapping or the view; nothing was accessed.
     #[error("{length} bytes at offset {offset} do not lie in a mapping of {size} bytes")]
     OutOfBounds {
@@ -183,7 +190,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// The kernel's reason, if it was the kernel that refused.
+    /// The kernel's reason, if it was the kernel that refused. For [`NotADevice`](Self::NotADevice), it is what
+    /// files answer to commands that they do not know: `NOTTY`.
     ///
     /// ```
     /// use chrmem::{Device, Errno};
@@ -196,6 +204,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Self::Refused { errno, .. } | Self::Gone { errno, .. } => Some(*errno),
+            Self::NotADevice { .. } => Some(Errno::NOTTY),
             _ => None,
         }
     }

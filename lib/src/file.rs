@@ -5,9 +5,11 @@
 use crate::error::{Error, Result};
 use crate::info::{Info, Window};
 use crate::raw;
+use chrmem_uapi::abi;
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{
-    fcntl_get_seals, fcntl_getfl, fstat, fstatfs, seek, FileType, OFlags, SealFlags, SeekFrom, Stat,
+    fcntl_get_seals, fcntl_getfl, fstat, fstatfs, major, seek, FileType, OFlags, SealFlags,
+    SeekFrom, Stat,
 };
 use rustix::io::Errno;
 use rustix::param::page_size;
@@ -55,6 +57,43 @@ impl File<'_> {
             tried: format!("{tried} {}", self.name()),
             errno,
         }
+    }
+
+    /// An error unless it is a chrmem device: nothing else is to get its commands, which could mean something
+    /// else there.
+    ///
+    /// The kernel's list of drivers says whose a node's number is. It is the same in every container, and to
+    /// read it does nothing to the device.
+    pub(crate) fn check_is_device(&self) -> Result<()> {
+        match self.driver()?.as_deref() {
+            Some(abi::REGION_NAME) => Ok(()),
+            _ => Err(Error::NotADevice { file: self.name() }),
+        }
+    }
+
+    /// Whether it is a character device, of whatever driver.
+    pub(crate) fn is_character_device(&self) -> Result<bool> {
+        let mode = self.stat()?.st_mode;
+        Ok(FileType::from_raw_mode(mode) == FileType::CharacterDevice)
+    }
+
+    /// The name of the driver of a character device; `None` for another file, and if no driver has the device's
+    /// number. Where several share it, it is the first.
+    pub(crate) fn driver(&self) -> Result<Option<String>> {
+        const DRIVERS: &str = "/proc/devices";
+        if !self.is_character_device()? {
+            return Ok(None);
+        }
+        let drivers = std::fs::read_to_string(DRIVERS).map_err(|error| {
+            let tried = format_args!("read {DRIVERS}, which tells the driver of").to_string();
+            self.refused(tried, Errno::from_io_error(&error).unwrap_or(Errno::IO))
+        })?;
+        let major = major(self.stat()?.st_rdev).to_string();
+        let found = drivers
+            .lines()
+            .take_while(|line| !line.starts_with("Block"))
+            .find_map(|line| line.trim_start().strip_prefix(&major)?.strip_prefix(' '));
+        Ok(found.map(str::to_owned))
     }
 
     /// What a device tells of itself.

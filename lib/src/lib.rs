@@ -35,8 +35,7 @@
 //! | stream records to another process | [`ring`] |
 //! | share memory with hardware | [`Device::export`], [`Device::sync`] |
 //!
-//! A test needs no device: [`Mapping::anonymous`] has the same methods, and a memfd can be read,
-//! written and mapped as a [`Device`].
+//! A test needs no device: [`Mapping::anonymous`] has the same methods.
 
 mod array;
 mod bell;

@@ -197,7 +197,8 @@ impl MapOptions {
     /// # Errors
     ///
     /// [`Error::EmptyRange`] if the range has no bytes, [`Error::PastEnd`] if it does not lie in the file,
-    /// [`Error::UnknownSize`] if it has no end and the file does not tell its size. `ACCESS` if the file
+    /// [`Error::UnknownSize`] if it has no end and the file has no known size. [`Error::NotADevice`] if a
+    /// [`window`](Self::window) is asked for and the file is not a chrmem device. `ACCESS` if the file
     /// is not open for reading, `NODEV` if files of its kind cannot be mapped, `AGAIN` or `NOMEM` if
     /// more memory would be locked than the process may.
     ///
@@ -211,6 +212,9 @@ impl MapOptions {
     /// ```
     pub fn map_file(&self, file: impl AsFd) -> Result<Mapping> {
         let file = File(file.as_fd());
+        if self.window.is_some() {
+            file.check_is_device()?;
+        }
         if let Some(window) = self.find_window(&file)? {
             return self.map_window(&file, &window);
         }

@@ -7,6 +7,7 @@
     reason = "the one file that has it; everything it gives out is safe"
 )]
 
+use crate::device::Device;
 use crate::view::View;
 use chrmem_uapi::abi;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
@@ -123,10 +124,37 @@ unsafe impl Ioctl for Export {
             // No driver answers so; what is not a descriptor must not become one.
             return Err(Errno::BADF);
         }
-        // SAFETY: by this function's contract EXPORT succeeded with this result, which is a new file
-        // descriptor that nobody else knows of. That the file is no other driver's, which could mean
-        // something else by the same number, is what `Device` is told when it is made.
+        // SAFETY: by this function's contract EXPORT succeeded with this result. The file is a chrmem
+        // device, or has no ioctl of this number: a `Device` is made of nothing else. So the result is a new
+        // file descriptor that nobody else knows of.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+impl Device {
+    /// Takes a file for a device without looking, such as a memfd in a test: it can be read, written and mapped.
+    ///
+    /// ```
+    /// use chrmem::Device;
+    /// use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
+    ///
+    /// let file = memfd_create("device", MemfdFlags::CLOEXEC)?;
+    /// ftruncate(&file, 4096)?;
+    /// // SAFETY: a memfd has no ioctls.
+    /// let device = unsafe { Device::from_fd_unchecked(file) };
+    /// let memory = device.map(0..4096)?;
+    /// device.write_at(1, b"written")?;
+    /// assert_eq!(memory.c_string(1)?, b"written");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Safety
+    ///
+    /// The file is a chrmem device, or knows none of chrmem's ioctls, so that it refuses them. Another driver
+    /// could take one for its own, and do anything.
+    #[must_use]
+    pub unsafe fn from_fd_unchecked(fd: OwnedFd) -> Self {
+        Self::assume(fd)
     }
 }
 

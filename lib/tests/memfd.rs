@@ -2,10 +2,12 @@
 
 //! What needs no driver: reading, writing and mapping, on a memfd in the device's place.
 
-use chrmem::{Device, Direction, Errno, Error};
+use chrmem::{Device, Direction, Errno, Error, MapOptions};
 use rustix::fd::OwnedFd;
-use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
+use rustix::fs::{ftruncate, memfd_create, FileType, MemfdFlags, Mode};
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::time::Duration;
 
 const PAGE: u64 = 4096;
 
@@ -17,10 +19,17 @@ fn device(size: u64) -> Device {
 fn stand_in(name: &str, size: u64) -> Device {
     let fd = memfd_create(name, MemfdFlags::CLOEXEC).unwrap();
     ftruncate(&fd, size).unwrap();
-    let device = Device::from(fd);
+    let device = assume(fd);
     let bytes: Vec<u8> = (0..size).map(pattern).collect();
     assert_eq!(device.write_at(0, &bytes).unwrap(), bytes.len());
     device
+}
+
+/// Takes a file that has no ioctls for a device.
+#[allow(unsafe_code, reason = "there is no chrmem device here")]
+fn assume(fd: impl Into<OwnedFd>) -> Device {
+    // SAFETY: memfds, and regular files, know none of chrmem's ioctls.
+    unsafe { Device::from_fd_unchecked(fd.into()) }
 }
 
 fn pattern(offset: u64) -> u8 {
@@ -230,7 +239,7 @@ fn the_largest_numbers_are_refused_by_the_kernel() {
 fn what_was_opened_read_only_is_mapped_so() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), b"read me").unwrap();
-    let device = Device::open_read_only(file.path()).unwrap();
+    let device = assume(File::open(file.path()).unwrap());
     let mapping = device.map(0..7).unwrap();
     assert!(!mapping.is_writable());
     assert_eq!(mapping.c_string(0).unwrap(), b"read me");
@@ -244,7 +253,7 @@ fn what_was_opened_read_only_is_mapped_so() {
 fn errors_say_what_was_tried_on_what() {
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().display().to_string();
-    let device = Device::open(file.path()).unwrap();
+    let device = assume(file.reopen().unwrap());
     for (error, tried) in [
         (device.info().unwrap_err(), "ask for the description of"),
         (device.windows().unwrap_err(), "ask for the description of"),
@@ -266,6 +275,50 @@ fn errors_say_what_was_tried_on_what() {
         assert_eq!(error.to_string(), format!("cannot {tried} {path}"));
         assert_eq!(error.errno(), Some(Errno::NOTTY));
     }
+}
+
+/// Anything else is refused before a command is sent to it, which could mean something else there: the
+/// bare number 1, chrmem's reset, is `FIBMAP` to a regular file.
+#[test]
+fn only_a_chrmem_device_is_taken_for_one() {
+    let named = tempfile::NamedTempFile::new().unwrap();
+    let path = named.path().to_str().unwrap();
+    for path in [path, "/dev/null", "/dev/zero", "/", "/proc/self/status"] {
+        for result in [Device::open(path), Device::open_read_only(path)] {
+            let error = result.expect_err(path);
+            assert!(matches!(&error, Error::NotADevice { file } if file == path));
+            assert_eq!(error.to_string(), format!("{path} is not a chrmem device"));
+            assert_eq!(error.errno(), Some(Errno::NOTTY));
+        }
+    }
+    let file = File::open("/dev/null").unwrap();
+    let error = Device::try_from(file.try_clone().unwrap()).unwrap_err();
+    assert!(matches!(error, Error::NotADevice { .. }), "{error:?}");
+    let error = Device::try_from(OwnedFd::from(file)).unwrap_err();
+    assert!(matches!(error, Error::NotADevice { .. }), "{error:?}");
+    let error = MapOptions::new().window(0).map_file(named.as_file());
+    assert!(matches!(error, Err(Error::NotADevice { .. })), "{error:?}");
+}
+
+/// To look whether it is a device must not do anything to what is none: opening a FIFO waits, and opening
+/// a watchdog starts it.
+#[test]
+fn what_is_not_a_device_is_not_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let fifo = folder.path().join("fifo");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &fifo,
+        FileType::Fifo,
+        Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    let (send, receive) = std::sync::mpsc::channel();
+    std::thread::spawn(move || send.send(Device::open_read_only(fifo)));
+    let result = receive.recv_timeout(Duration::from_secs(10));
+    let error = result.expect("no waiting").unwrap_err();
+    assert!(matches!(error, Error::NotADevice { .. }), "{error:?}");
 }
 
 #[test]

@@ -117,7 +117,7 @@ pub(crate) fn answer(kind: Kind) -> Result<()> {
     let rung = stdout().as_fd().try_clone_to_owned()?;
     match kind {
         Kind::Devices => {
-            let (heard, rung) = (Device::from(heard), Device::from(rung));
+            let (heard, rung) = (Device::try_from(heard)?, Device::try_from(rung)?);
             while heard.wait(None)?.is_some() {
                 rung.ring()?;
             }

@@ -103,7 +103,7 @@ impl Memory {
 
     /// The file, as that of a device.
     pub(crate) fn device(&self) -> Result<Device> {
-        Ok(self.fd.try_clone()?.into())
+        Ok(self.fd.try_clone()?.try_into()?)
     }
 }
 

@@ -168,7 +168,7 @@ impl Folder {
 
     /// Opens the device as the library does.
     pub(crate) fn device(&self) -> Device {
-        Device::from(self.open())
+        Device::try_from(self.open()).expect("a device")
     }
 
     /// What debugfs shows of the device.

@@ -123,7 +123,7 @@ fn seen_ends_it() {
 
 fn a_descriptor_s_copy_has_seen_the_same() {
     let device = open();
-    let same = Device::from(device.as_fd().try_clone_to_owned().expect("dup"));
+    let same = Device::try_from(device.as_fd().try_clone_to_owned().expect("dup")).expect(NODE);
     device.notify().expect("NOTIFY");
     assert_eq!(events(&same), READABLE | WRITABLE);
     same.seen().expect("SEEN");

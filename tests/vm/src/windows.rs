@@ -443,7 +443,7 @@ fn a_read_only_window_is_not_written() {
         ],
     );
     let fd = folder.open();
-    let device = Device::from(folder.open());
+    let device = folder.device();
     assert_eq!(told(&folder)[1], "1 ro 4096 8192 pages cached ro");
     let before = folder.shown().generation;
     for offset in [4096, 4097, 12287] {
