@@ -189,11 +189,6 @@ impl Memory {
         }
     }
 
-    /// Whether it consists of ordinary pages.
-    pub(crate) fn has_pages(&self) -> bool {
-        matches!(self.backing, Backing::Pages { .. })
-    }
-
     /// Whether huge page-table entries can map some of it.
     pub(crate) fn has_huge_pages(&self) -> bool {
         matches!(&self.backing, Backing::Pages { pages, .. } if pages.has_huge())
@@ -205,9 +200,7 @@ impl Memory {
         let index = usize::try_from(page).ok()?;
         match &self.backing {
             Backing::Dma(memory) => Some(Page::Frame(memory.frame(index)?)),
-            Backing::Physical(memory) => {
-                Some(Page::Frame((memory.start() / PAGE).checked_add(page)?))
-            }
+            Backing::Physical(memory) => Some(Page::Frame(memory.frame(index)?)),
             Backing::Pages { pages, .. } => Some(Page::Folio(pages.page(index)?)),
         }
     }

@@ -93,7 +93,7 @@ impl Pages {
     pub(crate) fn page(&self, index: usize) -> Option<FolioPage<'_>> {
         match self {
             Self::Single(folios) => folios.get(index)?.page(0),
-            Self::Uncached(folios) => folios.folios().get(index)?.page(0),
+            Self::Uncached(folios) => folios.page(index),
             Self::Chunks(chunks) => {
                 let within = index % HUGE_PAGES;
                 match chunks.get(index / HUGE_PAGES)? {
@@ -108,23 +108,20 @@ impl Pages {
     /// as can be, but does not go on behind `len` bytes where that would take work.
     pub(crate) fn piece(&self, start: usize, len: usize) -> Option<(Piece<'_>, usize)> {
         let index = start / PAGE_SIZE;
-        match self {
-            Self::Single(folios) => run(folios, index, start, len),
-            Self::Uncached(folios) => run(folios.folios(), index, start, len),
+        let within = start % PAGE_SIZE;
+        let most = within.saturating_add(len).div_ceil(PAGE_SIZE);
+        let run = match self {
+            Self::Single(folios) => Run::new(folios.get(index..)?, most),
+            Self::Uncached(folios) => folios.run(index, most),
             Self::Chunks(chunks) => match chunks.get(index / HUGE_PAGES)? {
-                Chunk::Huge(folio) => Some((Piece::Huge(folio), start % (HUGE_PAGES * PAGE_SIZE))),
-                Chunk::Single(folios) => run(folios, index % HUGE_PAGES, start, len),
+                Chunk::Huge(folio) => {
+                    return Some((Piece::Huge(folio), start % (HUGE_PAGES * PAGE_SIZE)));
+                }
+                Chunk::Single(folios) => Run::new(folios.get(index % HUGE_PAGES..)?, most),
             },
-        }
+        };
+        Some((Piece::Run(run?), within))
     }
-}
-
-/// The pages at byte `start`, which is in the page `index` of `folios`, that follow each other.
-fn run(folios: &[Folio<0>], index: usize, start: usize, len: usize) -> Option<(Piece<'_>, usize)> {
-    let within = start % PAGE_SIZE;
-    let pages = within.saturating_add(len).div_ceil(PAGE_SIZE);
-    let run = Run::new(folios.get(index..)?, pages)?;
-    Some((Piece::Run(run), within))
 }
 
 /// Memory in one piece.

@@ -15,7 +15,6 @@ use kernel::{
 use crate::{
     abi,
     abstractions::{
-        cache::Cache,
         capability,
         vma::{
             self,
@@ -68,27 +67,16 @@ impl Window {
         self.access == Access::ReadWrite
     }
 
-    /// Whether a process may have a copy-on-write mapping: of cached pages of RAM only.
-    fn allows_private(&self) -> bool {
-        self.memory.cache() == Cache::Cached && self.memory.has_pages()
-    }
-
-    /// Says how a new mapping of it is to be set up, or refuses it: it is never executable, private
-    /// only where that is possible, and writable only if the window is.
+    /// Says how a new mapping of it is to be set up, or refuses it: it is never executable, and shared
+    /// writable only if the window is.
     // ANCHOR: map
     pub(crate) fn map(&self, vma: &VmaNew) -> Result<Setup> {
         vma.try_clear_mayexec().map_err(|_| EACCES)?;
-        if !vma::is_shared(vma) {
-            if !self.allows_private() {
-                return Err(EINVAL);
-            }
-        } else if !self.is_writable() {
+        if vma::is_shared(vma) && !self.is_writable() {
             vma.try_clear_maywrite().map_err(|_| EACCES)?;
         }
         Ok(Setup {
-            frames: !self.memory.has_pages(),
             huge: self.memory.has_huge_pages(),
-            cache: self.memory.cache(),
         })
     }
     // ANCHOR_END: map

@@ -14,7 +14,11 @@ use kernel::{
     prelude::*, //
 };
 
-use super::folio::Folio;
+use super::folio::{
+    Folio,
+    FolioPage,
+    Run, //
+};
 
 /// A cache mode.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -52,10 +56,25 @@ impl Cache {
     }
     // ANCHOR_END: protect
 
+    /// Whether a page protection has this mode.
+    #[cfg(CONFIG_X86)]
+    pub(super) fn is_of(self, protection: bindings::pgprot_t) -> bool {
+        /// The bits of a page-table entry that hold the mode: PWT, PCD, PAT.
+        const MODE: bindings::pgprotval_t = 0x98;
+        let none = bindings::pgprot_t { pgprot: 0 };
+        protection.pgprot & MODE == self.protect(none).pgprot
+    }
+
     /// No mode but the usual one is known here; [`Uncached::new`] refuses the others.
     #[cfg(not(CONFIG_X86))]
     pub(super) fn protect(self, protection: bindings::pgprot_t) -> bindings::pgprot_t {
         protection
+    }
+
+    /// There is only the usual mode.
+    #[cfg(not(CONFIG_X86))]
+    pub(super) fn is_of(self, _protection: bindings::pgprot_t) -> bool {
+        self == Cache::Cached
     }
 }
 
@@ -63,9 +82,10 @@ impl Cache {
 ///
 /// # Invariants
 ///
-/// All of `folios` have the same mode other than cached.
+/// The kernel's mapping of all of `folios` has the mode `cache`, which is not `Cached`.
 pub(crate) struct Uncached {
     folios: KVVec<Folio<0>>,
+    cache: Cache,
 }
 
 impl Uncached {
@@ -91,7 +111,7 @@ impl Uncached {
             ENOMEM
         })?;
         // INVARIANT: All have been changed.
-        Ok(Self { folios })
+        Ok(Self { folios, cache })
     }
 
     /// Not done: each architecture has its own way, and only x86's has been tried.
@@ -100,9 +120,16 @@ impl Uncached {
         Err(super::errno::eopnotsupp())
     }
 
-    /// The pages.
-    pub(crate) fn folios(&self) -> &[Folio<0>] {
-        &self.folios
+    /// Page `index`.
+    pub(crate) fn page(&self, index: usize) -> Option<FolioPage<'_>> {
+        let page = self.folios.get(index)?.page(0)?;
+        // SAFETY: By the type's invariant, the kernel's own mapping of this page has this mode.
+        Some(unsafe { page.with_cache(self.cache) })
+    }
+
+    /// The pages from `index` on that follow each other in memory, at most `most` of them.
+    pub(crate) fn run(&self, index: usize, most: usize) -> Option<Run<'_>> {
+        Run::new(self.folios.get(index..)?, most)
     }
 }
 

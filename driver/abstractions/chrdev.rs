@@ -449,9 +449,8 @@ unsafe extern "C" fn mmap<T: FileOperations>(
         // SAFETY: The VMA is being set up for the time of this call.
         let vma = unsafe { VmaNew::from_raw(vma) };
         let setup = this.mmap(vma)?;
-        // SAFETY: The private data of a file lives until its release. Nothing after this can fail
-        // the mapping, here or in the memory manager.
-        unsafe { vma::install(this, vma, &setup) };
+        // SAFETY: The private data of a file lives until its release.
+        unsafe { vma::install(this, vma, &setup) }?;
         Ok(0)
     })
 }

@@ -18,6 +18,7 @@ use kernel::{
 };
 
 use super::{
+    cache::Cache,
     iov::{
         Destination,
         Source, //
@@ -27,7 +28,8 @@ use super::{
         read_bytes,
         write_bytes,
         SharedMemory, //
-    }, //
+    },
+    vma::Frame, //
 };
 
 /// A device that memory is allocated for: what it can address, memory for it lies in.
@@ -180,12 +182,20 @@ impl Coherent {
 
     /// Whether it was allocated as scattered pages, which an IOMMU shows the device as one run.
     fn is_translated(&self) -> bool {
-        let physical = self.frame(0).map(|frame| frame << PAGE_SIZE.ilog2());
+        let physical = self.frame_number(0).map(|frame| frame << PAGE_SIZE.ilog2());
         physical != Some(self.bus)
     }
 
+    /// The page frame of its page `page`.
+    pub(crate) fn frame(&self, page: usize) -> Option<Frame<'_>> {
+        let number = self.frame_number(page)?;
+        // SAFETY: The frame is one of the allocation, which lives while `self` does and is for user space to
+        // share with the device. On x86, coherent memory is cached as any other.
+        Some(unsafe { Frame::new(number, Cache::Cached) })
+    }
+
     /// The number of the page frame of its page `page`.
-    pub(crate) fn frame(&self, page: usize) -> Option<u64> {
+    fn frame_number(&self, page: usize) -> Option<u64> {
         let start = page
             .checked_mul(PAGE_SIZE)
             .filter(|start| *start < self.size)?;

@@ -194,7 +194,7 @@ fn pages<T: Exporter>(this: &T) -> Result<KVVec<*mut bindings::page>> {
     for page in 0..count {
         let page = match this.page(page as u64).ok_or(EFAULT)? {
             Page::Folio(folio) => folio.as_raw(),
-            Page::Frame(frame) => page_of_frame(frame).ok_or_else(eopnotsupp)?,
+            Page::Frame(frame) => page_of_frame(frame.number()).ok_or_else(eopnotsupp)?,
         };
         pages.push(page, GFP_KERNEL)?;
     }
@@ -329,9 +329,8 @@ unsafe extern "C" fn mmap<T: Exporter>(
         // SAFETY: The VMA is being set up for the time of this call.
         let vma = unsafe { VmaNew::from_raw(vma) };
         let setup = this.mmap(vma)?;
-        // SAFETY: The file keeps the buffer, which keeps `this` until the file is released; the
-        // mapping cannot fail any more.
-        unsafe { vma::install(this, vma, &setup) };
+        // SAFETY: The file keeps the buffer, which keeps `this` until the file is released.
+        unsafe { vma::install(this, vma, &setup) }?;
         Ok(0)
     })
 }

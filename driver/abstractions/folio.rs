@@ -24,6 +24,7 @@ use kernel::{
 };
 
 use super::{
+    cache::Cache,
     iov::{
         Destination,
         Source, //
@@ -105,6 +106,7 @@ impl<const ORDER: u32> Folio<ORDER> {
             // SAFETY: The `struct page`s of a folio are an array, and `index` is inside it.
             page: unsafe { self.0.add(index) },
             order: ORDER,
+            cache: Cache::Cached,
             _folio: PhantomData,
         })
     }
@@ -302,15 +304,31 @@ impl<'a> Run<'a> {
 /// # Invariants
 ///
 /// `page` is one of the pages of the folio of this order that starts at `head`, which has a
-/// reference for `'a`.
+/// reference for `'a`. The kernel's mapping of it has the mode `cache`.
 pub(crate) struct FolioPage<'a> {
     head: NonNull<bindings::page>,
     page: NonNull<bindings::page>,
     order: u32,
+    cache: Cache,
     _folio: PhantomData<&'a ()>,
 }
 
 impl FolioPage<'_> {
+    /// The same page, known to have another cache mode.
+    ///
+    /// # Safety
+    ///
+    /// The kernel's mapping of the page must have this mode while `self` lives.
+    pub(super) unsafe fn with_cache(self, cache: Cache) -> Self {
+        // INVARIANT: The caller promises the mode.
+        Self { cache, ..self }
+    }
+
+    /// How the processor caches it.
+    pub(super) fn cache(&self) -> Cache {
+        self.cache
+    }
+
     /// Takes another reference, for a page table entry that is being made.
     pub(super) fn get(&self) -> *mut bindings::page {
         let head = self.head.as_ptr();

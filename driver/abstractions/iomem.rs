@@ -22,7 +22,8 @@ use super::{
     memory::{
         clamp,
         SharedMemory, //
-    }, //
+    },
+    vma::Frame, //
 };
 
 /// Why a physical range cannot be had.
@@ -44,10 +45,11 @@ pub(crate) enum Refusal {
 ///
 /// # Invariants
 ///
-/// `address` is the range's mapping, of `size` bytes.
+/// `address` is the range's mapping, of `size` bytes, with the mode `cache`.
 pub(crate) struct IoMemory {
     start: u64,
     size: usize,
+    cache: Cache,
     address: NonNull<u8>,
     /// Goes after the mapping.
     _claim: Claim,
@@ -84,6 +86,7 @@ impl IoMemory {
         Ok(Self {
             start,
             size,
+            cache,
             address,
             _claim: claim,
         })
@@ -92,6 +95,17 @@ impl IoMemory {
     /// The physical address of its first byte.
     pub(crate) fn start(&self) -> u64 {
         self.start
+    }
+
+    /// The page frame of its page `page`.
+    pub(crate) fn frame(&self, page: usize) -> Option<Frame<'_>> {
+        let start = page
+            .checked_mul(PAGE_SIZE)
+            .filter(|start| *start < self.size)?;
+        let number = self.start.checked_add(start as u64)? >> PAGE_SIZE.ilog2();
+        // SAFETY: The frame lies in the range, which is claimed while `self` lives, is not RAM, and is
+        // mapped into the kernel with this cache mode by the type's invariant.
+        Some(unsafe { Frame::new(number, self.cache) })
     }
 }
 

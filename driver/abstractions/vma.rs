@@ -28,21 +28,73 @@ use super::{
 pub(crate) enum Page<'a> {
     /// A page of RAM.
     Folio(FolioPage<'a>),
-    /// The page frame with this number, about which the memory manager knows nothing more.
-    Frame(u64),
+    /// A page frame about which the memory manager knows nothing more.
+    Frame(Frame<'a>),
+}
+
+impl Page<'_> {
+    /// How the processor caches it.
+    fn cache(&self) -> Cache {
+        match self {
+            Self::Folio(page) => page.cache(),
+            Self::Frame(frame) => frame.cache,
+        }
+    }
+
+    /// Whether a VMA that [`install`] has set up is for pages of this kind and cache mode.
+    fn fits(&self, vma: &VmaRef) -> bool {
+        let is_frame = matches!(self, Self::Frame(_));
+        // SAFETY: A `VmaRef` is valid and at least read-locked.
+        let protection = unsafe { (*vma.as_ptr()).vm_page_prot };
+        is_frame == has_frames(vma) && self.cache().is_of(protection)
+    }
+}
+
+/// A page frame that belongs to some memory, which is borrowed.
+///
+/// # Invariants
+///
+/// User space may map the frame while the memory lives, with this cache mode: the kernel's own mapping, if
+/// there is one, has the same.
+pub(crate) struct Frame<'a> {
+    number: u64,
+    cache: Cache,
+    _memory: PhantomData<&'a ()>,
+}
+
+impl Frame<'_> {
+    /// The frame with this number.
+    ///
+    /// # Safety
+    ///
+    /// While the memory that the result borrows lives, user space may have the frame mapped, and every
+    /// mapping of it must have this cache mode.
+    pub(super) unsafe fn new(number: u64, cache: Cache) -> Self {
+        // INVARIANT: The caller promises it.
+        Self {
+            number,
+            cache,
+            _memory: PhantomData,
+        }
+    }
+
+    /// Its number.
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
 }
 
 /// How a mapping is set up.
 pub(crate) struct Setup {
-    /// Whether faults give [`Page::Frame`]s, or else [`Page::Folio`]s. A mapping has one kind only.
-    pub(crate) frames: bool,
-    /// Whether huge page-table entries may map it.
+    /// Whether it is worth trying to map it by huge page-table entries.
     pub(crate) huge: bool,
-    /// How the processor caches it.
-    pub(crate) cache: Cache,
 }
 
 /// What happens to mappings.
+///
+/// An implementation can be wrong without harm to memory. What [`page`](Self::page) gives is borrowed from
+/// `self`, which outlives the mappings, and nothing that is borrowed from a shared reference can be taken
+/// away or replaced; a page of another kind or cache mode than the mapping's first is a `SIGBUS`.
 pub(crate) trait VmOperations: Send + Sync + Sized + 'static {
     /// A mapping came to be: by mmap, or by a split, a move or a fork of another one.
     fn opened(&self, vma: &VmaRef);
@@ -56,18 +108,30 @@ pub(crate) trait VmOperations: Send + Sync + Sized + 'static {
 
 /// Makes a new mapping use `this`, and tells it that the mapping came to be.
 ///
-/// The mapping can then not be grown, and does not go into core dumps. One of folios is not
-/// `VM_PFNMAP`: its pages are as good as any for `get_user_pages`. Nor is it `VM_MIXEDMAP` where it
-/// can have huge entries, which survive being split only so.
+/// The mapping has the kind and the cache mode of its first page. It can then not be grown, and does not go
+/// into core dumps. One of folios is not `VM_PFNMAP`: its pages are as good as any for `get_user_pages`. Nor
+/// is it `VM_MIXEDMAP` where it can have huge entries, which survive being split only so.
+///
+/// Fails with `EINVAL` where a process would get copies of its own of anything but cached folios: a copy is an
+/// ordinary page, which must be cached, and frames cannot be copied.
+///
+/// The memory manager of 7.2 and 7.3 does not fail a mapping after this, nor do their importers of dma-bufs.
+/// One that did so would leave a mapping counted: no callback tells of it. The mapped folios would be unmapped
+/// nevertheless.
 ///
 /// # Safety
 ///
-/// `this` must live until the mapping's file is released. After this, nothing may fail the mapping.
+/// `this` must live until the mapping's file is released.
 // ANCHOR: install
-pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Setup) {
+pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Setup) -> Result {
+    let first = this.page(first_page(vma)).ok_or(ENXIO)?;
+    let frames = matches!(first, Page::Frame(_));
+    if !is_shared(vma) && (frames || first.cache() != Cache::Cached) {
+        return Err(EINVAL);
+    }
     vma.set_dontexpand();
     vma.set_dontdump();
-    if setup.frames {
+    if frames {
         vma.set_io();
     }
     // SAFETY: The mapping is being set up, so that nobody else uses it. The table lives for ever,
@@ -75,20 +139,21 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
     // mapping has been made yet.
     unsafe {
         let vma = &mut *vma.as_ptr();
-        if setup.frames {
+        if frames {
             vma.__bindgen_anon_2.vm_flags |= bindings::VM_PFNMAP;
         }
         if setup.huge {
             vma.__bindgen_anon_2.vm_flags |= bindings::VM_HUGEPAGE;
         }
-        vma.vm_page_prot = setup.cache.protect(vma.vm_page_prot);
+        vma.vm_page_prot = first.cache().protect(vma.vm_page_prot);
         vma.vm_ops = &Table::<T>::OPERATIONS;
         vma.vm_private_data = core::ptr::from_ref(this).cast_mut().cast();
     }
     this.opened(vma);
-    if !setup.frames && is_shared(vma) && bytes(vma) <= AROUND {
+    if !frames && is_shared(vma) && bytes(vma) <= AROUND {
         map_now(this, vma);
     }
+    Ok(())
 }
 
 /// Maps all of a small mapping of folios, which costs less than the first fault would, and that
@@ -98,15 +163,15 @@ fn map_now<T: VmOperations>(this: &T, vma: &VmaNew) {
     let mut count: c_ulong = 0;
     let all = first_page(vma)..first_page(vma).saturating_add(bytes(vma) / PAGE);
     for (slot, page) in pages.iter_mut().zip(all) {
-        let Some(Page::Folio(page)) = this.page(page) else {
+        let Some(Page::Folio(page)) = page_for(this, vma, page) else {
             break;
         };
         *slot = page.as_raw();
         count = count.saturating_add(1);
     }
-    // SAFETY: The VMA is being set up and write-locked. There are `count` pages in the array, no
-    // more than the VMA has; `this`, which is borrowed, keeps them, and the callee takes references of
-    // its own. If it fails, faults will map what is missing.
+    // SAFETY: The VMA is being set up and write-locked. It is not `VM_PFNMAP`, as the pages fit to it. There
+    // are `count` pages in the array, no more than the VMA has; `this`, which is borrowed, keeps them, and the
+    // callee takes references of its own. If it fails, faults will map what is missing.
     unsafe { bindings::vm_insert_pages(vma.as_ptr(), vma.start(), pages.as_mut_ptr(), &mut count) };
 }
 // ANCHOR_END: install
@@ -138,10 +203,21 @@ pub(crate) fn bytes(vma: &VmaRef) -> u64 {
 /// `bindings_helper.h`.
 const MAYSHARE: bindings::vm_flags_t = 1 << bindings::VMA_MAYSHARE_BIT;
 
+/// Whether a VMA that [`install`] has set up is one of frames.
+fn has_frames(vma: &VmaRef) -> bool {
+    vma.flags() & bindings::VM_PFNMAP != 0
+}
+
 /// Whether a VMA is a shared mapping.
 pub(crate) fn is_shared(vma: &VmaRef) -> bool {
     // Not `VM_SHARED`, which the shared mapping of a file that was opened only for reading lacks.
     vma.flags() & MAYSHARE != 0
+}
+
+/// What is at page `page` of the file that `vma`, which [`install`] has set up, maps. A page that does not fit to
+/// the VMA is left out: it would be a mapping with another cache mode, or a BUG in the memory manager.
+fn page_for<'a, T: VmOperations>(this: &'a T, vma: &VmaRef, page: u64) -> Option<Page<'a>> {
+    this.page(page).filter(|page| page.fits(vma))
 }
 
 /// What [`install`] was given for a VMA.
@@ -170,7 +246,7 @@ unsafe extern "C" fn open<T: VmOperations>(vma: *mut bindings::vm_area_struct) {
 ///
 /// Called by the memory manager only, for a VMA of [`Table<T>`] that it holds locked.
 unsafe extern "C" fn close<T: VmOperations>(vma: *mut bindings::vm_area_struct) {
-    // SAFETY: As in `open`; the reference to the file is dropped after this call.
+    // SAFETY: The VMA is valid, has this table from `install`, and keeps its file until after this call.
     let this: &T = unsafe { private(vma) };
     // SAFETY: The VMA is valid and locked for the call.
     this.closed(unsafe { VmaRef::from_raw(vma) });
@@ -245,11 +321,12 @@ impl Fault {
 unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bindings::vm_fault_t {
     // SAFETY: The fault is valid for the call.
     let fault = unsafe { Fault::new(vmf) };
-    // SAFETY: As in `open`.
-    let this: &T = unsafe { private(fault.vma) };
-    match this.page(fault.page) {
+    // SAFETY: A fault's VMA is valid, locked for the call, and has this table from `install`.
+    let (this, vma): (&T, _) = unsafe { (private(fault.vma), fault.vma()) };
+    match page_for(this, vma, fault.page) {
         Some(Page::Folio(page)) => {
-            // SAFETY: As above.
+            // SAFETY: The fault is valid for the call, `fault` was made of it, and a folio fits only to a VMA
+            // of folios.
             if unsafe { fault_around(this, vmf, &fault, &page) } {
                 return bindings::vm_fault_reason_VM_FAULT_NOPAGE;
             }
@@ -257,9 +334,10 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
             unsafe { (*vmf).page = page.get() };
             0
         }
-        // SAFETY: The VMA was set up for frames (`Setup::frames`), and the address is in it.
+        // SAFETY: The frame fits to the VMA, which is `VM_PFNMAP` and shared then, and the address is in it. `this`
+        // keeps the frame as long as the mapping lives.
         Some(Page::Frame(frame)) => unsafe {
-            bindings::vmf_insert_pfn(fault.vma, fault.address as usize, frame as usize)
+            bindings::vmf_insert_pfn(fault.vma, fault.address as usize, frame.number as usize)
         },
         None => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
     }
@@ -298,7 +376,7 @@ unsafe fn fault_around<T: VmOperations>(
     for address in (start..end).step_by(PAGE_SIZE) {
         let page = fault
             .page_at(vma, address, PAGE)
-            .and_then(|page| this.page(page));
+            .and_then(|page| page_for(this, vma, page));
         let Some(Page::Folio(page)) = page else {
             continue;
         };
@@ -362,7 +440,7 @@ unsafe extern "C" fn huge_fault<T: VmOperations>(
 ) -> bindings::vm_fault_t {
     // SAFETY: The fault is valid for the call.
     let fault = unsafe { Fault::new(vmf) };
-    // SAFETY: As in `open`.
+    // SAFETY: A fault's VMA is valid, locked for the call, and has this table from `install`.
     let (this, vma): (&T, _) = unsafe { (private(fault.vma), fault.vma()) };
     let start = fault.address & !(HUGE_BYTES - 1);
     let huge = || {
@@ -370,7 +448,7 @@ unsafe extern "C" fn huge_fault<T: VmOperations>(
             return None;
         }
         let page = fault.page_at(vma, start, HUGE_BYTES)?;
-        match this.page(page)? {
+        match page_for(this, vma, page)? {
             Page::Folio(page) => Some((page.huge()?, page)),
             Page::Frame(_) => None,
         }
