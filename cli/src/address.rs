@@ -61,13 +61,13 @@ impl Address {
     }
 
     /// Opens the device for reading and writing.
-    pub(crate) fn open(&self) -> chrmem::Result<chrmem::Device> {
-        chrmem::Device::open(self.path())
+    pub(crate) fn open(&self) -> Result<chrmem::Device> {
+        node::open(&self.device)
     }
 
     /// Opens the device for reading.
-    pub(crate) fn open_read_only(&self) -> chrmem::Result<chrmem::Device> {
-        chrmem::Device::open_read_only(self.path())
+    pub(crate) fn open_read_only(&self) -> Result<chrmem::Device> {
+        node::open_read_only(&self.device)
     }
 
     /// Whether it is the whole device.

@@ -13,7 +13,9 @@ pub(crate) fn parse(text: &str) -> Result<u8, String> {
         None if text.bytes().all(|it| it.is_ascii_digit()) => text.parse().ok(),
         None => None,
     };
-    number.ok_or_else(|| format!("`{text}` is no byte: 0 to 255, 0x00 to 0xff, or a character"))
+    number.ok_or_else(|| {
+        format!("`{text}` is not a byte; use 0 to 255, 0x00 to 0xff, or a character")
+    })
 }
 
 /// Reads bytes in hexadecimal: `dead beef` or `de:ad:be:ef`.

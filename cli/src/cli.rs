@@ -19,7 +19,7 @@ use crate::commands::read::{self, Read};
 use crate::commands::wait::{self, Wait};
 use crate::commands::watch;
 use crate::commands::write::{self, Write};
-use crate::node::Device;
+use crate::node::{Device, NamedDevice};
 use clap::{Parser, Subcommand};
 
 /// Direct access to memory that the kernel owns.
@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
     propagate_version = true,
     arg_required_else_help = true
 )]
-#[command(after_help = "Exit status: 0 done, 1 failed, 2 not understood.")]
+#[command(after_help = format!("Exit status:\n{EXIT_STATUS}"))]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -40,70 +40,69 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Show the first lesson: a mapping is the device's memory
     ///
-    /// Maps the device, then prints the C string that the mapping starts with: as it is, after
-    /// storing a text into the mapping, after clearing the device and after resetting it. What was
-    /// in the device is gone then, also for others who use it.
+    /// Maps the first window, then prints the C string at its start: before and after storing a text
+    /// through the mapping, after clearing the device, and after resetting it. This erases the
+    /// device, also for its other users.
     #[command(after_help = DEMO_EXAMPLE)]
     Demo {
         #[command(flatten)]
-        device: Device,
+        device: NamedDevice,
     },
-    /// Make a device of windows, all at once or not at all
+    /// Create a device from windows, completely or not at all
     #[command(after_help = create::EXAMPLE)]
     Create(Create),
-    /// Remove devices that were made by create
+    /// Destroy devices that were made with create
     ///
-    /// The node goes, and open files get errors from then on. Mappings go on working, and the memory
-    /// is freed with the last of them.
+    /// The node disappears, and open files fail from then on. Mappings keep working; the memory is
+    /// freed with the last of them.
     #[command(after_help = "Example:\n  chrmem destroy camera")]
     Destroy(Destroy),
     /// List all devices
     #[command(after_help = "Example:\n  chrmem list --json | jq '.[].node'")]
     List(List),
-    /// Show a device's size, generation, mappings and windows
+    /// Show the size, generation, mappings and windows of a device
     #[command(after_help = "Example:\n  chrmem info camera")]
     Info(Info),
-    /// Say why chrmem does not work here, and what to do
+    /// Diagnose problems and suggest fixes
     ///
-    /// Looks at the kernel, the module, what is needed to build it, configfs and the devices. The
-    /// exit status is 1 if something is wrong.
+    /// Checks the kernel, the module, what is needed to build it, configfs and the devices. The exit
+    /// status is 1 if there is a problem.
     #[command(after_help = "Example:\n  chrmem doctor")]
     Doctor(Doctor),
-    /// Show who maps which window, and where
+    /// Show which process maps which window, and where
     ///
-    /// Draws the windows of each device side by side, the larger the wider but not in proportion,
-    /// and below them what each process maps of them, in light bars where it may not write, with the
-    /// addresses. Mappings of exported buffers are not shown.
+    /// Draws the windows of each device side by side, larger ones wider but not in proportion. Below
+    /// them, each line is a mapping with its addresses; a light bar is read-only. Mappings of
+    /// exported buffers are not shown.
     #[command(after_help = maps::EXAMPLE)]
     Maps(Maps),
-    /// Show what is in a device
+    /// Show the bytes of a device
     ///
-    /// In hexadecimal, with offsets of the device, or as it is.
+    /// In hexadecimal with offsets, or unchanged.
     #[command(after_help = read::EXAMPLE)]
     Read(Read),
-    /// Put bytes into a device
+    /// Write bytes to a device
     ///
-    /// What is known to be too long is not begun; of a stream that is too long, the beginning is
-    /// written.
+    /// Input known to be too long is rejected; an over-long stream is truncated with an error.
     #[command(after_help = write::EXAMPLE)]
     Write(Write),
     /// Fill a device with a byte
     #[command(after_help = fill::EXAMPLE)]
     Fill(Fill),
-    /// Zero a device, a window or some bytes
+    /// Zero a device, a window or a range
     ///
-    /// To clear a whole device leaves its read-only windows as they are.
+    /// Clearing a whole device leaves its read-only windows unchanged.
     #[command(after_help = clear::EXAMPLE)]
     Clear(Clear),
-    /// Zero a device's memory and put `hello, user!` at its start
+    /// Zero a device and store `hello, user!` at its start
     #[command(after_help = "Example:\n  chrmem reset chrmem0")]
     Reset {
         #[command(flatten)]
-        device: Device,
+        device: NamedDevice,
     },
-    /// Tell those who wait for a device that it has changed
+    /// Wake everyone who waits for a device to change
     ///
-    /// For changes that were made through a mapping, which the driver cannot see.
+    /// For changes made through a mapping, which the driver cannot see.
     #[command(after_help = "Example:\n  chrmem notify camera")]
     Notify {
         #[command(flatten)]
@@ -111,13 +110,13 @@ pub(crate) enum Command {
     },
     /// Wait until a device changes, and print its new generation
     ///
-    /// A change is a clear, a reset, a write or a notify, but not what is stored through a mapping.
+    /// A change is a clear, a reset, a write or a notify, but not a store through a mapping.
     #[command(after_help = wait::EXAMPLE)]
     Wait(Wait),
-    /// Watch a device change, in the whole terminal
+    /// Watch a device change, in full screen
     ///
-    /// Bytes that change are lit up, also those that are stored through mappings. Reads the device,
-    /// and maps nothing of it.
+    /// Highlights bytes that change, including those stored through mappings. Reads the device and
+    /// maps nothing.
     #[command(after_help = watch::EXAMPLE)]
     Watch(watch::Arguments),
     /// Print a file, or a part of it, through a mapping
@@ -126,30 +125,36 @@ pub(crate) enum Command {
     /// device such as /dev/zero, a file of /proc. A file that is truncated meanwhile is an error.
     #[command(after_help = cat::EXAMPLE)]
     Cat(Cat),
-    /// Print what makes container tools know the devices
+    /// Print a Container Device Interface (CDI) specification
     ///
-    /// A specification of the Container Device Interface, which podman, docker and containerd read
-    /// from /etc/cdi. It names the devices that there are now: print it again when that changes.
+    /// podman, docker and containerd read it from /etc/cdi. It names the devices that exist now:
+    /// print it again after that changes.
     #[command(after_help = cdi::EXAMPLE)]
     Cdi(Cdi),
-    /// Measure what mappings, copies and calls cost
+    /// Measure the cost of mappings, copies and calls
     ///
-    /// Compares the driver with memfd, hugetlb, dma-heap, udmabuf, eventfd and /dev/null, in the same run.
-    /// Makes devices of its own for that, which takes root. Where the clock counts instructions, as
-    /// an emulator's can, figures are instructions, else nanoseconds; a report says which.
+    /// Compares the driver with memfd, hugetlb, dma-heap, udmabuf, eventfd and /dev/null in the same
+    /// run. Needs root, because it creates devices. Figures are instructions where the clock counts
+    /// them, as that of an emulator can, and nanoseconds elsewhere; the report names the unit.
     #[command(after_help = bench::EXAMPLE)]
     Bench(Bench),
-    /// Print what makes a shell complete these commands
+    /// Generate shell completions
     #[command(after_help = completions::EXAMPLE)]
     Completions(Completions),
-    /// Print the manual page, or write all of them
+    /// Print the manual page, or write all manual pages
     #[command(after_help = man::EXAMPLE)]
     Man(Pages),
 }
 
+/// The exit statuses of all commands.
+pub(crate) const EXIT_STATUS: &str = "  0    success
+  1    error
+  2    usage error
+  124  the time of wait --timeout is over";
+
 const DEMO_EXAMPLE: &str = "\
-Example, on a device that was just loaded:
-  $ chrmem demo
+Example, on a device that was just created:
+  $ chrmem demo chrmem0
   Before Write, shm = ****************************************
   After write, shm = User write to share memory!
   After clear, shm =

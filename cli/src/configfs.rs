@@ -2,7 +2,7 @@
 
 //! Devices made at run time: the driver's folder in configfs.
 
-use crate::hint;
+use crate::{hint, sysfs};
 use anyhow::{anyhow, Context, Result};
 use std::fs;
 use std::io::ErrorKind;
@@ -31,21 +31,15 @@ impl Tree {
         if let Some(tree) = Self::find() {
             return Ok(tree);
         }
-        let error = anyhow!("there is no {ROOT}");
+        sysfs::check_loaded()?;
         let mounts = fs::read_to_string("/proc/mounts").unwrap_or_default();
-        Err(if is_mounted(&mounts) {
-            hint::with(
+        let error = anyhow!("there is no {ROOT}");
+        Err(match is_mounted(&mounts) {
+            true => hint::with(error, "`chrmem doctor` finds out why"),
+            false => hint::with(
                 error,
-                "load the module: `sudo modprobe chrmem` where it is installed, \
-                 `sudo insmod chrmem.ko` where it was built",
-            )
-        } else {
-            hint::with(
-                error,
-                format!(
-                    "mount configfs: `sudo modprobe configfs; sudo mount -t configfs none {MOUNT}`"
-                ),
-            )
+                format!("mount configfs: `sudo mount -t configfs none {MOUNT}`"),
+            ),
         })
     }
 
@@ -156,10 +150,11 @@ fn remove(path: &Path) -> Result<()> {
 
 /// The error of a call that was to do `tried`.
 fn refused(tried: String, error: std::io::Error) -> anyhow::Error {
-    let denied = error.kind() == ErrorKind::PermissionDenied;
+    // The driver refuses some settings to root as well.
+    let denied = error.kind() == ErrorKind::PermissionDenied && !hint::is_root();
     let error = anyhow::Error::new(error).context(format!("cannot {tried}"));
     if denied {
-        hint::with(error, "configfs is root's: try with sudo")
+        hint::with(error, "configfs belongs to root: try with sudo")
     } else {
         error
     }

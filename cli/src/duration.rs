@@ -19,7 +19,7 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .ok()
         .filter(|_| plain)
         .and_then(|number| Duration::try_from_secs_f64(number * unit).ok())
-        .ok_or_else(|| format!("`{text}` is no time, such as 500ms, 2s or 1.5"))
+        .ok_or_else(|| format!("`{text}` is not a valid time; use 500ms, 2s or 3m"))
 }
 
 #[cfg(test)]

@@ -37,18 +37,24 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<&str> {
         stream.get_ref()?.downcast_ref::<chrmem::Error>()
     })?;
     Some(match error.errno()? {
-        Errno::NOENT => {
-            "is the module loaded? `chrmem doctor` tells, `chrmem list` shows its devices"
-        }
-        Errno::ACCESS | Errno::PERM => {
-            "device nodes are root's: try with sudo, or have root change the node's mode"
-        }
         Errno::NODEV => "the device was destroyed while it was open",
-        Errno::NXIO => {
-            "nothing is behind this node: load the module, and compare the node's major number \
-             (`ls -l`) with `grep chrmem_dev /proc/devices`"
-        }
         Errno::NOTTY => "`chrmem list` shows the devices",
         _ => return None,
     })
+}
+
+/// Advice for who may not open a device.
+pub(crate) fn denied() -> &'static str {
+    match is_root() {
+        true => {
+            "root may open it, unless the file system is mounted with nodev, or a container was not given \
+             the device: `chrmem cdi` describes the devices for containers"
+        }
+        false => "it belongs to root, or to the group chrmem: try with sudo, or join the group",
+    }
+}
+
+/// Whether the user is root already.
+pub(crate) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }

@@ -32,13 +32,15 @@ mod watch;
 
 use anyhow::Result;
 use chrmem::Errno;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::Parser;
 use cli::{Cli, Command};
-use std::io::{self, ErrorKind};
+use commands::wait::TimedOut;
+use std::io;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match run(Cli::parse().command) {
+    match run(parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever reads the output has seen enough of it.
         Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
@@ -47,9 +49,28 @@ fn main() -> ExitCode {
             if let Some(hint) = hint::of(&error) {
                 stderr::say(format_args!("hint: {hint}"));
             }
-            ExitCode::FAILURE
+            match error.is::<TimedOut>() {
+                true => TimedOut::STATUS.into(),
+                false => ExitCode::FAILURE,
+            }
         }
     }
+}
+
+/// The command line; the program ends here if it is not a valid one.
+fn parse() -> Cli {
+    Cli::try_parse().unwrap_or_else(|mut error| {
+        let missing = error.get(ContextKind::InvalidArg);
+        if let (ErrorKind::MissingRequiredArgument, Some(ContextValue::Strings(missing))) =
+            (error.kind(), missing)
+        {
+            if missing.iter().any(|it| it == "<DEVICE>" || it == "<PLACE>") {
+                let tip = "`chrmem list` shows the devices".into();
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+            }
+        }
+        error.exit()
+    })
 }
 
 fn run(command: Command) -> Result<()> {
@@ -85,6 +106,6 @@ fn run(command: Command) -> Result<()> {
 fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let stream = error.downcast_ref::<io::Error>();
     let mapping = error.downcast_ref::<chrmem::Error>();
-    stream.is_some_and(|error| error.kind() == ErrorKind::BrokenPipe)
+    stream.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
         || mapping.is_some_and(|error| error.errno() == Some(Errno::PIPE))
 }

@@ -25,7 +25,7 @@ pub(crate) fn name(text: &str) -> Result<String, String> {
         || [".", ".."].contains(&text)
     {
         return Err(format!(
-            "`{text}` is no name: it has at most {LONGEST} letters, digits, dots, dashes and underscores"
+            "`{text}` is not a valid name; use up to {LONGEST} letters, digits, dots, dashes and underscores"
         ));
     }
     Ok(text.to_owned())
@@ -232,8 +232,8 @@ mod tests {
             ("", "no name"),
             (":4K", "no name"),
             ("a", "it has no size, as in a:16M"),
-            ("a:", "`` is no number of bytes"),
-            ("a:big", "`big` is no number of bytes"),
+            ("a:", "`` is not a valid size"),
+            ("a:big", "`big` is not a valid size"),
             ("a:4K,size=8K", "`size` is given twice"),
             ("a:4K,name=b", "two names"),
             ("a:4K,colour=red", "no setting `colour`"),
@@ -242,9 +242,9 @@ mod tests {
             ("a:4K,access=rx", "access is rw or ro, not `rx`"),
             ("a:4K,fill=256", "fill is a byte"),
             ("a:4K,device=", "device is empty"),
-            ("../a:4K", "`../a` is no name"),
-            ("..:4K", "`..` is no name"),
-            ("a b:4K", "`a b` is no name"),
+            ("../a:4K", "`../a` is not a valid name"),
+            ("..:4K", "`..` is not a valid name"),
+            ("a b:4K", "`a b` is not a valid name"),
         ] {
             let error = text.parse::<WindowPlan>().unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

@@ -17,7 +17,7 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         Some(_) => None,
         None => Config::new().with_binary().parse_size(text).ok(),
     };
-    number.ok_or_else(|| format!("`{text}` is no number of bytes, such as 4096, 0x1000, 4K, 16MiB"))
+    number.ok_or_else(|| format!("`{text}` is not a valid size; use 4096, 0x1000 or 4K"))
 }
 
 /// Shows a number of bytes exactly, in the largest unit of which it is a whole number: what

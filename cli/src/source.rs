@@ -10,9 +10,9 @@ use std::ops::Range;
 /// How bytes come out of a device.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Via {
-    /// By mapping it: the program loads them from the device's own memory
+    /// Through a mapping: the program loads from the memory of the device
     Mmap,
-    /// By read(2): the kernel copies them
+    /// With read(2): the kernel copies
     Read,
 }
 

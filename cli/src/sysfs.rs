@@ -2,7 +2,9 @@
 
 //! What sysfs tells of the driver.
 
-use anyhow::{Context, Result};
+use crate::hint;
+use anyhow::{anyhow, Context, Result};
+use rustix::fs::{major, minor, FileType, Stat};
 use std::fs;
 use std::path::Path;
 
@@ -12,6 +14,25 @@ const CLASS: &str = "/sys/class/chrmem";
 /// Whether the driver is loaded.
 pub(crate) fn is_loaded() -> bool {
     Path::new("/sys/module/chrmem").exists()
+}
+
+/// An error if the driver is not loaded.
+pub(crate) fn check_loaded() -> Result<()> {
+    if is_loaded() {
+        return Ok(());
+    }
+    Err(hint::with(
+        anyhow!("the module chrmem is not loaded"),
+        "load it: `sudo modprobe chrmem` where it is installed, `sudo insmod chrmem.ko` where it was built",
+    ))
+}
+
+/// Whether a file is the node of a device of the driver.
+pub(crate) fn is_device(about: &Stat) -> bool {
+    let (major, minor) = (major(about.st_rdev), minor(about.st_rdev));
+    FileType::from_raw_mode(about.st_mode) == FileType::CharacterDevice
+        && fs::read_link(format!("/sys/dev/char/{major}:{minor}"))
+            .is_ok_and(|link| link.parent().is_some_and(|class| class.ends_with("chrmem")))
 }
 
 /// The names of the nodes, in natural order: 2 before 10.

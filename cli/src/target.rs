@@ -9,10 +9,10 @@ use clap::ValueEnum;
 /// How bytes get into a device.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Via {
-    /// By mapping it: the program stores them into the device's own memory, and the generation
-    /// stays as it is
+    /// Through a mapping: the program stores into the memory of the device, and nobody who waits for
+    /// a change is woken
     Mmap,
-    /// By write(2): the kernel copies them, and who waits for a change is told
+    /// With write(2): the kernel copies, and wakes everyone who waits for a change
     Write,
 }
 

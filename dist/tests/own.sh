@@ -24,7 +24,7 @@ sleep 60 < /dev/chrmem0 &
 never sh /share/uninstall.sh
 kill $!
 wait $! || true
-chrmem demo
+chrmem demo chrmem0
 sh /share/uninstall.sh
 never test -e /sys/module/chrmem
 never sh /share/uninstall.sh

@@ -37,7 +37,7 @@ chrmem doctor
 # Nobody else may use it; who is in the group may.
 never runuser -u user -- chrmem info
 usermod -aG chrmem user
-runuser -u user -- chrmem demo > demo
+runuser -u user -- chrmem demo chrmem0 > demo
 grep -qx 'After write, shm = User write to share memory!' demo
 chrmem create camera header:4K frames:16M
 udevadm settle

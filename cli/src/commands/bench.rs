@@ -21,32 +21,33 @@ Examples:
 /// What can be typed after `chrmem bench`.
 #[derive(Args)]
 pub(crate) struct Bench {
-    /// Measure only this; may be given several times
+    /// Measure only this group; may be repeated
     #[arg(long, value_name = "GROUP")]
     only: Vec<Group>,
-    /// Measure only what the goals are about
+    /// Measure only what the goals need
     #[arg(long)]
     quick: bool,
-    /// The largest memory to measure with; less where there is not so much
-    #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "1G")]
+    /// The largest memory to measure; limited by what is available
+    #[arg(long, value_name = "SIZE", value_parser = size::parse, default_value = "1G", allow_hyphen_values = true)]
     largest: u64,
-    /// Say what the clock counts, instead of having it found out
+    /// The unit of the clock [default: detected]
     #[arg(long)]
     unit: Option<Unit>,
-    /// Change settings of the system meanwhile: put huge pages aside, switch huge pages off
+    /// Change system settings meanwhile: reserve huge pages, disable transparent ones
     #[arg(long)]
     system: bool,
-    /// Measure nothing, but show what `--json` has kept; may be given several times
+    /// Measure nothing, show a report that was saved with --json; may be repeated
     #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "quick", "largest", "unit", "system"])]
     from: Vec<PathBuf>,
     /// Print JSON: a list of reports
     #[arg(long)]
     json: bool,
-    /// Write a page with charts
+    /// Write an HTML page with charts
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
-    /// Write the charts, one a file
-    #[arg(long, value_name = "FOLDER")]
+    /// Write the charts into this directory: mapping.svg and so on, or mapping-1.svg and mapping-2.svg
+    /// where there are two reports
+    #[arg(long, value_name = "DIR")]
     svg: Option<PathBuf>,
     /// Answer notifications: what another process does for one of the measures
     #[arg(long, hide = true)]
@@ -65,11 +66,15 @@ pub(crate) fn run(arguments: &Bench, out: &mut impl Write) -> Result<()> {
         write(path, &bench::page(&reports))?;
     }
     if let Some(folder) = &arguments.svg {
-        for picture in reports.iter().flat_map(bench::pictures) {
-            write(
-                &folder.join(picture.name).with_extension("svg"),
-                &picture.svg,
-            )?;
+        for (index, report) in reports.iter().enumerate() {
+            for picture in bench::pictures(report) {
+                let name = match reports.len() {
+                    1 => format!("{}.svg", picture.name),
+                    // Reports have pictures of the same names.
+                    _ => format!("{}-{}.svg", picture.name, index + 1),
+                };
+                write(&folder.join(name), &picture.svg)?;
+            }
         }
     }
     if arguments.json {
@@ -110,7 +115,7 @@ fn read(files: &[PathBuf]) -> Result<Vec<Report>> {
         let text =
             fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
         let kept: Vec<Report> = serde_json::from_str(&text)
-            .with_context(|| format!("{} is not what --json prints", file.display()))?;
+            .with_context(|| format!("{} is not a report that --json printed", file.display()))?;
         reports.extend(kept);
     }
     Ok(reports)

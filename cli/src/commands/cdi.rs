@@ -24,10 +24,10 @@ const VERSION: &str = "0.3.0";
 /// What can be typed after `chrmem cdi`.
 #[derive(Args)]
 pub(crate) struct Cdi {
-    /// The devices to describe: nodes, or names such as camera for /dev/chrmem-camera; if not given, all
+    /// The devices to describe: nodes, or names such as camera for /dev/chrmem-camera [default: all]
     #[arg(value_name = "DEVICE")]
     devices: Vec<String>,
-    /// Let containers open the devices for reading only
+    /// Let containers open the devices read-only
     #[arg(long)]
     read_only: bool,
 }
@@ -65,15 +65,19 @@ struct Node {
 
 pub(crate) fn run(arguments: &Cdi, out: &mut impl Write) -> Result<()> {
     let nodes = if arguments.devices.is_empty() {
+        sysfs::check_loaded()?;
         let all = sysfs::nodes()?;
-        ensure!(
-            !all.is_empty(),
-            "there are no devices: is the module loaded?"
-        );
+        ensure!(!all.is_empty(), "there are no devices");
         all.iter().map(|name| format!("/dev/{name}")).collect()
     } else {
-        let paths = arguments.devices.iter().map(|name| node::path(name));
-        paths.map(|path| path.display().to_string()).collect()
+        let mut paths = Vec::new();
+        for name in &arguments.devices {
+            let path = node::of_device(name)?;
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
+        paths
     };
     json::print(&spec(nodes, arguments.read_only)?, out)
 }
@@ -86,8 +90,12 @@ fn spec(paths: Vec<String>, read_only: bool) -> Result<Spec> {
     for path in paths {
         let name = path.rsplit('/').next().unwrap_or_default().to_owned();
         if !is_name(&name) || name == "all" {
-            bail!("container tools take no device that is called `{name}`");
+            bail!("`{name}` is not a valid name of a CDI device");
         }
+        ensure!(
+            devices.iter().all(|it: &Entry| it.name != name),
+            "two devices are called `{name}`"
+        );
         let node = Node { path, permissions };
         all.push(node.clone());
         devices.push(Entry {

@@ -17,10 +17,10 @@ Examples:
 #[derive(Args)]
 pub(crate) struct Clear {
     /// Where: DEVICE, DEVICE:WINDOW, or DEVICE:WINDOW+OFFSET
-    #[arg(value_name = "PLACE", default_value = "chrmem0")]
+    #[arg(value_name = "PLACE")]
     place: Address,
-    /// How many bytes; all up to the window's end if not given
-    #[arg(short = 'n', long, value_name = "SIZE", value_parser = size::parse)]
+    /// How many bytes [default: all up to the end of the window]
+    #[arg(short = 'n', long, value_name = "SIZE", value_parser = size::parse, allow_hyphen_values = true)]
     length: Option<u64>,
 }
 

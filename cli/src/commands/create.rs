@@ -13,14 +13,14 @@ use std::io::Write;
 /// What `--help` ends with.
 pub(crate) const EXAMPLE: &str = "\
 Settings of a window, separated by commas:
-  size=SIZE         a multiple of 4K; must be given, here or after the name
-  offset=SIZE       where in the device it starts; right after the window before it if not given
+  size=SIZE         a multiple of 4K; required, here or after the name
+  offset=SIZE       where in the device it starts; default: right after the window before it
   memory=KIND       pages (default), contiguous, dma, physical
   cache=MODE        cached (default), writecombine, noncached
   access=MODE       rw (default), ro
-  address=SIZE      the physical address, which makes it memory=physical
-  device=ADDRESS    the PCI device that must reach it (0000:00:04.0), which makes it memory=dma
-  fill=BYTE         what it is filled with, 0 to 255
+  address=SIZE      the physical address; implies memory=physical
+  device=ADDRESS    the PCI device that must reach it (0000:00:04.0); implies memory=dma
+  fill=BYTE         the initial value of its bytes, 0 to 255
 
 Examples:
   chrmem create camera header:4K frames:16M,offset=16M,memory=contiguous

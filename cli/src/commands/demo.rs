@@ -2,14 +2,20 @@
 
 //! `chrmem demo`
 
-use crate::node::Device;
-use anyhow::Result;
+use crate::node::NamedDevice;
+use anyhow::{ensure, Result};
 use chrmem::Mapping;
 use std::io::Write;
 
-pub(crate) fn run(device: &Device, out: &mut impl Write) -> Result<()> {
+pub(crate) fn run(device: &NamedDevice, out: &mut impl Write) -> Result<()> {
     let device = device.open()?;
-    let memory = device.map(device.window(0)?.range())?;
+    let window = device.window(0)?;
+    ensure!(
+        window.access.write,
+        "the window {} is read-only",
+        window.name
+    );
+    let memory = device.map(window.range())?;
 
     show("Before Write", &memory, out)?;
     memory.copy_from(0, b"User write to share memory!\0")?;

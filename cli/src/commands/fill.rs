@@ -24,13 +24,13 @@ pub(crate) struct Fill {
     /// Where: DEVICE, DEVICE:WINDOW, or DEVICE:WINDOW+OFFSET
     #[arg(value_name = "PLACE")]
     place: Address,
-    /// With what: 0 to 255, 0x00 to 0xff, or a character
-    #[arg(value_parser = byte::parse)]
+    /// The byte: 0 to 255, 0x00 to 0xff, or a character
+    #[arg(value_parser = byte::parse, allow_hyphen_values = true)]
     byte: u8,
-    /// How many bytes; all up to the window's end if not given
-    #[arg(short = 'n', long, value_name = "SIZE", value_parser = size::parse)]
+    /// How many bytes [default: all up to the end of the window]
+    #[arg(short = 'n', long, value_name = "SIZE", value_parser = size::parse, allow_hyphen_values = true)]
     length: Option<u64>,
-    /// How the bytes get into the device
+    /// How to write
     #[arg(long, default_value = "write")]
     via: Via,
 }

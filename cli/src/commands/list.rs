@@ -5,8 +5,8 @@
 use crate::configfs::{Folder, Tree};
 use crate::describe::{or_dash, table, Description};
 use crate::size::Exact;
-use crate::{hint, json, sysfs};
-use anyhow::{anyhow, Result};
+use crate::{json, sysfs};
+use anyhow::Result;
 use clap::Args;
 use comfy_table::CellAlignment::{Left, Right};
 use serde::Serialize;
@@ -35,13 +35,7 @@ struct Listed {
 }
 
 pub(crate) fn run(arguments: &List, out: &mut impl Write) -> Result<()> {
-    if !sysfs::is_loaded() {
-        return Err(hint::with(
-            anyhow!("the module chrmem is not loaded"),
-            "load it: `sudo modprobe chrmem` where it is installed, `sudo insmod chrmem.ko` where \
-             it was built",
-        ));
-    }
+    sysfs::check_loaded()?;
     let devices = devices()?;
     if arguments.json {
         return json::print(&devices, out);

@@ -18,7 +18,7 @@ Examples:
 /// What can be typed after `chrmem man`.
 #[derive(Args)]
 pub(crate) struct Pages {
-    /// Write a page for each subcommand into this folder; if not given, print that of chrmem
+    /// Write a page for each subcommand into this directory [default: print that of chrmem]
     #[arg(value_name = "DIR")]
     folder: Option<PathBuf>,
 }

@@ -3,7 +3,7 @@
 //! `chrmem maps`
 
 use crate::maps::{self, svg, text};
-use crate::{colour, json, node, stderr};
+use crate::{colour, hint, json, node, stderr, sysfs};
 use anyhow::{Context, Result};
 use clap::Args;
 use std::fs;
@@ -19,19 +19,20 @@ Examples:
 /// What can be typed after `chrmem maps`.
 #[derive(Args)]
 pub(crate) struct Maps {
-    /// The device: its node, or a name such as chrmem0, or camera for /dev/chrmem-camera; all if
-    /// not given
+    /// The device: its node, or a name such as chrmem0, or camera for /dev/chrmem-camera [default:
+    /// all]
     #[arg(value_name = "DEVICE")]
     device: Option<String>,
     /// Print JSON: numbers are bytes
     #[arg(long, conflicts_with = "svg")]
     json: bool,
-    /// Draw into a file
+    /// Draw an SVG picture into a file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
 }
 
 pub(crate) fn run(arguments: &Maps, out: &mut impl Write) -> Result<()> {
+    sysfs::check_loaded()?;
     let maps::Survey {
         mut devices,
         hidden,
@@ -47,12 +48,18 @@ pub(crate) fn run(arguments: &Maps, out: &mut impl Write) -> Result<()> {
         });
         if devices.is_empty() {
             // That says what is wrong with it.
-            chrmem::Device::open_read_only(&node)?.info()?;
+            node::open_read_only(name)?.info()?;
         }
     }
     if hidden > 0 {
+        let es = if hidden == 1 { "" } else { "es" };
+        let advice = if hint::is_root() {
+            ""
+        } else {
+            ": try with sudo"
+        };
         stderr::say(format_args!(
-            "note: {hidden} processes of others are not looked into: try with sudo"
+            "note: {hidden} process{es} could not be looked into{advice}"
         ));
     }
     if arguments.json {

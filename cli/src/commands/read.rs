@@ -26,13 +26,13 @@ pub(crate) struct Read {
     /// Where: DEVICE, DEVICE:WINDOW, or DEVICE:WINDOW+OFFSET
     #[arg(value_name = "PLACE", default_value = "chrmem0")]
     place: Address,
-    /// How many bytes; all up to the window's end if not given
-    #[arg(short = 'n', long, value_name = "SIZE", value_parser = size::parse)]
+    /// How many bytes [default: all up to the end of the window]
+    #[arg(short = 'n', long, value_name = "SIZE", value_parser = size::parse, allow_hyphen_values = true)]
     length: Option<u64>,
-    /// How the bytes come out of the device
+    /// How to read
     #[arg(long, default_value = "mmap")]
     via: Via,
-    /// Print the bytes as they are
+    /// Print the bytes unchanged
     #[arg(long)]
     raw: bool,
 }

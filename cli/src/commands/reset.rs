@@ -2,9 +2,9 @@
 
 //! `chrmem reset`
 
-use crate::node::Device;
+use crate::node::NamedDevice;
 use anyhow::Result;
 
-pub(crate) fn run(device: &Device) -> Result<()> {
+pub(crate) fn run(device: &NamedDevice) -> Result<()> {
     Ok(device.open()?.reset()?)
 }

@@ -4,8 +4,9 @@
 
 use crate::duration;
 use crate::node::Device;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::Args;
+use std::fmt;
 use std::io::Write;
 use std::time::{Duration, Instant};
 
@@ -13,18 +14,22 @@ use std::time::{Duration, Instant};
 pub(crate) const EXAMPLE: &str = "\
 Examples:
   chrmem wait camera --timeout 5s && chrmem read camera
-  generation=$(chrmem wait camera --since \"$generation\")";
+
+  generation=0
+  while generation=$(chrmem wait camera --since $generation); do
+      chrmem read camera
+  done";
 
 /// What can be typed after `chrmem wait`.
 #[derive(Args)]
 pub(crate) struct Wait {
     #[command(flatten)]
     device: Device,
-    /// Give up after so long, with exit status 1: 500ms, 2s, 3m
-    #[arg(short, long, value_name = "TIME", value_parser = duration::parse)]
+    /// Give up after this time with exit status 124: 500ms, 2s, 3m
+    #[arg(short, long, value_name = "TIME", value_parser = duration::parse, allow_hyphen_values = true)]
     timeout: Option<Duration>,
-    /// Wait until the generation is another than this; if not given, than it is now
-    #[arg(short, long, value_name = "GENERATION")]
+    /// Return when the generation differs from GENERATION [default: the current one]
+    #[arg(short, long, value_name = "GENERATION", allow_hyphen_values = true)]
     since: Option<u64>,
 }
 
@@ -37,10 +42,27 @@ pub(crate) fn run(arguments: &Wait, out: &mut impl Write) -> Result<()> {
     let since = arguments.since.unwrap_or(generation);
     while generation == since {
         let rest = deadline.map(|it| it.saturating_duration_since(Instant::now()));
-        generation = device.wait(rest)?.with_context(|| {
-            format!("nothing changed in time: the generation is still {generation}")
-        })?;
+        generation = device.wait(rest)?.ok_or(TimedOut { generation })?;
     }
     writeln!(out, "{generation}")?;
     Ok(())
 }
+
+/// The error of a wait that took too long: it has an exit status of its own.
+#[derive(Debug)]
+pub(crate) struct TimedOut {
+    generation: u64,
+}
+
+impl TimedOut {
+    /// The exit status, as that of timeout(1).
+    pub(crate) const STATUS: u8 = 124;
+}
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "timed out: the generation is still {}", self.generation)
+    }
+}
+
+impl std::error::Error for TimedOut {}

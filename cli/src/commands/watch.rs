@@ -39,11 +39,11 @@ pub(crate) struct Arguments {
     /// Where: DEVICE, DEVICE:WINDOW, or DEVICE:WINDOW+OFFSET
     #[arg(value_name = "PLACE", default_value = "chrmem0")]
     place: Address,
-    /// How many bytes; all up to the window's end if not given
-    #[arg(short = 'n', long, value_name = "SIZE", value_parser = size::parse)]
+    /// How many bytes [default: all up to the end of the window]
+    #[arg(short = 'n', long, value_name = "SIZE", value_parser = size::parse, allow_hyphen_values = true)]
     length: Option<u64>,
     /// How often to look
-    #[arg(short, long, value_name = "TIME", default_value = "100ms", value_parser = duration::parse)]
+    #[arg(short, long, value_name = "TIME", default_value = "100ms", value_parser = duration::parse, allow_hyphen_values = true)]
     interval: Duration,
 }
 

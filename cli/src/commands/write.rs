@@ -29,16 +29,16 @@ pub(crate) struct Write {
     /// Where: DEVICE, DEVICE:WINDOW, or DEVICE:WINDOW+OFFSET
     #[arg(value_name = "PLACE")]
     place: Address,
-    /// What; standard input if neither this nor --hex nor --file is given
+    /// The bytes as text [default: standard input, without --hex and --file]
     #[arg(conflicts_with_all = ["hex", "file"])]
     text: Option<String>,
-    /// Bytes in hexadecimal
+    /// The bytes in hexadecimal
     #[arg(long, value_name = "BYTES", conflicts_with = "file", value_parser = Bytes::parse)]
     hex: Option<Bytes>,
-    /// What is in a file; - is standard input
+    /// The file to write from; - is standard input
     #[arg(long)]
     file: Option<PathBuf>,
-    /// How the bytes get into the device
+    /// How to write
     #[arg(long, default_value = "write")]
     via: Via,
 }
@@ -65,7 +65,7 @@ pub(crate) fn run(arguments: &Write) -> Result<()> {
     if input.length == Some(0) {
         return Ok(());
     }
-    // What is known not to fit is not begun.
+    // Nothing is written of input known to be too long.
     let place = arguments.place.locate(&device, input.length)?;
     place.check_no_hole()?;
     place.check_writable()?;
@@ -118,7 +118,7 @@ fn copy(
     let mut chunk = vec![0; CHUNK];
     let mut at = place.range.start;
     loop {
-        let length = fill(&mut input, &mut chunk).context("cannot read what is to be written")?;
+        let length = fill(&mut input, &mut chunk).context("cannot read the input")?;
         if length == 0 {
             return Ok(());
         }
@@ -129,7 +129,7 @@ fn copy(
         at += fitting as u64;
         if fitting < length {
             bail!(
-                "there is more than room for it: the first {} bytes are written",
+                "the input is too long: only its first {} bytes are written",
                 place.len()
             );
         }

@@ -35,7 +35,9 @@ crate::tests! {
     write_begins_nothing_that_does_not_fit
     fill_and_clear_take_ranges
     read_only_windows_and_holes_are_said
+    cdi_describes_devices_only
     wait_ends_with_a_change
+    the_example_of_wait_works
     wait_ends_in_time_or_with_the_device
     maps_tells_who_maps_what_where
     maps_needs_no_names_that_are_text
@@ -244,10 +246,10 @@ fn create_leaves_nothing_behind_where_it_fails() {
     let ram = ram.lines().find(|line| line.ends_with("System RAM"));
     let (start, _) = ram.expect("RAM").trim().split_once('-').expect("a range");
     let window = format!("a:4K,address=0x{start}");
-    fails(
-        &["create", "x", &window],
-        &["Operation not permitted", "window a: "],
-    );
+    let arguments = ["create", "x", &window];
+    fails(&arguments, &["Operation not permitted", "window a: "]);
+    // Whoever is root already.
+    assert!(!complaint(&arguments).contains("sudo"));
     assert_eq!(folders(), [""; 0]);
 }
 
@@ -269,14 +271,15 @@ fn create_says_what_to_do() {
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(
-        complaint.contains("Permission denied") && complaint.contains("hint: configfs is root's"),
+        complaint.contains("Permission denied")
+            && complaint.contains("hint: configfs belongs to root"),
         "{complaint}"
     );
 
     for (arguments, saying) in [
         (&["create", "x", "a"][..], "it has no size"),
         (&["create", "x"], "required arguments were not provided"),
-        (&["create", "a/b", "a:4K"], "`a/b` is no name"),
+        (&["create", "a/b", "a:4K"], "`a/b` is not a valid name"),
         (&["create", "x", "a:4K,colour=red"], "no setting `colour`"),
     ] {
         let output = chrmem(arguments);
@@ -287,9 +290,21 @@ fn create_says_what_to_do() {
 
     driver::without(|| {
         let load = ["hint: load", "modprobe chrmem"];
+        for arguments in [
+            &["create", "x", "a:4K"][..],
+            &["destroy", "x"],
+            &["list"],
+            &["list", "--json"],
+            &["maps"],
+            &["maps", "--json"],
+            &["cdi"],
+        ] {
+            fails(arguments, &load);
+        }
+        // The module needs configfs, and modprobe loads it.
+        shell("umount /sys/kernel/config");
         fails(&["create", "x", "a:4K"], &load);
-        fails(&["list"], &load);
-        fails(&["destroy", "x"], &load);
+        shell("mount -t configfs none /sys/kernel/config");
     });
     let unmount = |how: &[&str]| {
         let status = Command::new(how[0]).args(&how[1..]).status();
@@ -419,6 +434,17 @@ fn a_device_is_called_by_path_or_name() {
         &["info", "chrmem77"],
         &["cannot open /dev/chrmem77: No such file"],
     );
+    // Where root may not open it either.
+    shell("mkdir /tmp/nodev; mount -t tmpfs -o nodev none /tmp/nodev");
+    let major = driver::major().expect("the driver");
+    shell(&format!("mknod /tmp/nodev/x c {major} 0"));
+    let complaint = complaint(&["info", "/tmp/nodev/x"]);
+    shell("umount /tmp/nodev; rmdir /tmp/nodev");
+    assert!(
+        complaint.contains("Permission denied") && complaint.contains("nodev"),
+        "{complaint}"
+    );
+    assert!(!complaint.contains("sudo"), "{complaint}");
 }
 
 /// Runs a shell script that must succeed: what it printed.
@@ -520,7 +546,7 @@ fn write_begins_nothing_that_does_not_fit() {
     // Of a stream, what has room is there.
     let script = "! chrmem write camera:a < /tmp/large 2>&1; rm /tmp/large";
     let said = shell(script);
-    let expected = b"error: there is more than room for it: the first 4096 bytes are written\n";
+    let expected = b"error: the input is too long: only its first 4096 bytes are written\n";
     assert_eq!(said, expected);
     assert_eq!(chrmem(&["read", "camera:a", "--raw"]).stdout, [1; 4096]);
     assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0; 4096]);
@@ -595,6 +621,35 @@ fn read_only_windows_and_holes_are_said() {
     assert_eq!(found, [1, 2, 3]);
 }
 
+fn cdi_describes_devices_only() {
+    let _camera = Created::new("camera", &["a:4K"]);
+    let paths = |arguments: &[&str]| -> Vec<String> {
+        let spec = parsed(&[&["cdi"], arguments].concat());
+        let devices = spec["devices"].as_array().expect("a list").iter();
+        let nodes = devices.filter(|it| it["name"] != "all");
+        nodes
+            .map(|it| &it["containerEdits"]["deviceNodes"][0]["path"])
+            .map(|path| path.as_str().expect("text").to_owned())
+            .collect()
+    };
+    let camera = "/dev/chrmem-camera";
+    assert_eq!(paths(&[]), [NODE, camera]);
+    assert_eq!(paths(&["camera", camera, "chrmem-camera"]), [camera]);
+    // Wherever it is printed, containers look for the device from the root.
+    let relative = shell("cd /dev; chrmem cdi ./chrmem-camera");
+    assert_eq!(relative, shell("chrmem cdi camera"));
+    shell("ln -s /dev/chrmem-camera /tmp/link");
+    assert_eq!(paths(&["/tmp/link"]), [camera]);
+    shell("rm /tmp/link");
+    for (name, saying) in [
+        ("/dev/null", "/dev/null is not a chrmem device"),
+        ("/etc/passwd", "/etc/passwd is not a chrmem device"),
+        ("nowhere", "cannot find /dev/chrmem-nowhere: No such file"),
+    ] {
+        fails(&["cdi", "camera", name], &[saying, "hint: `chrmem list`"]);
+    }
+}
+
 fn wait_ends_with_a_change() {
     let _camera = Created::new("camera", &["a:4K"]);
     for change in [
@@ -624,18 +679,53 @@ fn wait_ends_with_a_change() {
     assert_eq!(printed(&["wait", "camera", "--since", "3"]), "4\n");
 }
 
+/// The loop that `--help` shows, as somebody types it into a shell.
+fn the_example_of_wait_works() {
+    let _camera = Created::new("camera", &["a:4K"]);
+    let help = printed(&["wait", "--help"]);
+    let start = help.find("generation=").expect("an example");
+    let (example, _) = help[start..].split_at(help[start..].find("done").expect("a loop") + 4);
+    let script = format!(
+        "( sleep 1; chrmem write camera one; sleep 2; chrmem write camera two ) &
+        {example}"
+    );
+    let output = Command::new("timeout")
+        .args(["8", "sh", "-uc", &script])
+        .output();
+    let output = output.expect("timeout runs");
+    let shown = String::from_utf8_lossy(&output.stdout);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(
+        (output.status.code(), &*complaint),
+        (Some(124), ""),
+        "{script}"
+    );
+    let rows: Vec<_> = shown
+        .lines()
+        .filter(|line| line.contains("00000000"))
+        .collect();
+    assert!(
+        matches!(rows[..], [one, two] if one.contains("one") && two.contains("two")),
+        "{shown}"
+    );
+}
+
 fn wait_ends_in_time_or_with_the_device() {
     std::mem::forget(Created::new("camera", &["a:4K"]));
     let start = Instant::now();
-    fails(
-        &["wait", "camera", "--timeout", "300ms"],
-        &["nothing changed in time: the generation is still 0"],
-    );
+    let times_out = |arguments: &[&str]| {
+        let output = chrmem(arguments);
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        let expected = "error: timed out: the generation is still 0\n";
+        assert_eq!(
+            (output.status.code(), complaint.as_str()),
+            (Some(124), expected)
+        );
+        assert_eq!(output.stdout, b"");
+    };
+    times_out(&["wait", "camera", "--timeout", "300ms"]);
     assert!(start.elapsed().as_millis() >= 300);
-    fails(
-        &["wait", "camera", "--timeout=0", "--since=0"],
-        &["nothing changed in time"],
-    );
+    times_out(&["wait", "camera", "--timeout=0", "--since=0"]);
     let script = "chrmem wait camera > /tmp/said 2>&1 & sleep 0.3
                   chrmem destroy camera
                   wait $! && exit 1
