@@ -30,6 +30,7 @@ use crate::{
     abi,
     abstractions::{
         cache::Cache,
+        capability,
         configfs::{
             Directory,
             Named,
@@ -46,6 +47,7 @@ use crate::{
     },
     list,
     memory::{
+        self,
         Kind,
         Memory,
         Request,
@@ -410,6 +412,8 @@ impl WindowFolder {
         let dma = match (settings.kind, settings.device) {
             (Kind::Dma, None) => Some(registry.dma_device()?),
             (_, Some(address)) => {
+                capability::may_program_pci()
+                    .map_err(|denial| memory::deny(fmt!("{path}"), denial))?;
                 let device = address.find().ok_or_else(|| {
                     pr_err!("{path}: device: there is no PCI device {address}\n");
                     ENODEV

@@ -16,7 +16,10 @@ use crate::{
     abi,
     abstractions::{
         cache::Cache,
-        capability,
+        capability::{
+            Denial,
+            RawMemory, //
+        },
         dma,
         encryption,
         errno::eopnotsupp,
@@ -138,14 +141,13 @@ impl Memory {
                     pr_err!("{what}: no run of {size} bytes where the device can reach it\n")
                 })?)
             }
-            (Kind::Physical, Some(_), None) if !capability::sys_rawio() => {
-                pr_err!("{what}: physical memory needs CAP_SYS_RAWIO\n");
-                return Err(EPERM);
+            (Kind::Physical, Some(address), None) => {
+                let right = RawMemory::of_current_task().map_err(|denial| deny(what, denial))?;
+                Backing::Physical(
+                    IoMemory::new(&right, address, bytes, cache)
+                        .map_err(|refusal| refuse(what, address, size, refusal))?,
+                )
             }
-            (Kind::Physical, Some(address), None) => Backing::Physical(
-                IoMemory::new(address, bytes, cache)
-                    .map_err(|refusal| refuse(what, address, size, refusal))?,
-            ),
             (Kind::Physical, None, _) => {
                 pr_err!("{what}: physical memory needs an address\n");
                 return Err(EINVAL);
@@ -289,4 +291,16 @@ fn refuse(what: fmt::Arguments<'_>, address: u64, size: u64, refusal: Refusal) -
     };
     pr_err!("{what}: {size} bytes at {address:#x}: the range {why}\n");
     error
+}
+
+/// Says in the log why the task may not use hardware directly.
+pub(crate) fn deny(what: fmt::Arguments<'_>, denial: Denial) -> Error {
+    match denial {
+        Denial::Capability => pr_err!("{what}: physical memory needs CAP_SYS_RAWIO\n"),
+        Denial::Lockdown => pr_err!(
+            "{what}: the kernel is locked down, so nobody gets memory of hardware: \
+            see kernel_lockdown(7)\n"
+        ),
+    }
+    EPERM
 }

@@ -15,6 +15,7 @@ use kernel::{
 
 use super::{
     cache::Cache,
+    capability::RawMemory,
     iov::{
         Destination,
         Source, //
@@ -63,7 +64,15 @@ unsafe impl Sync for IoMemory {}
 
 impl IoMemory {
     /// Claims and maps `size` bytes, whole pages, from the physical address `start`.
-    pub(crate) fn new(start: u64, size: usize, cache: Cache) -> Result<Self, Refusal> {
+    ///
+    /// What a device does when its memory is written cannot be known here. That is why the task must have the
+    /// right to use raw memory: the administrator who gave it answers for the device.
+    pub(crate) fn new(
+        _right: &RawMemory,
+        start: u64,
+        size: usize,
+        cache: Cache,
+    ) -> Result<Self, Refusal> {
         // SAFETY: Set at boot, and never changed.
         let width = unsafe { bindings::iomem_resource.end };
         match start.checked_add(size as u64) {

@@ -5,7 +5,7 @@
 //!
 //! Each test is a process of its own, so that one that hangs or dies takes no other with it, and
 //! leaves the machine as it found it, but for what is in the device. They load and unload the driver,
-//! so that only one runs at a time.
+//! so that only one runs at a time. Only the last, `lockdown`, leaves a machine for which there is no way back.
 //!
 //! `CHRMEM_BOOT` says which boot of the lab it is (`plain`, `hardened`, `debug`): with sanitizers there are other tests.
 //! `CHRMEM_PART` says which part of them is to run (all).
@@ -44,6 +44,7 @@ mod lean;
 mod library;
 mod lifetime;
 mod load;
+mod lockdown;
 mod map;
 mod matrix;
 mod memory;
@@ -157,6 +158,9 @@ fn main() -> ExitCode {
     if boot::has_sanitizers() {
         // The last look is at whatever ran before.
         trials.extend(of_file(&("sanitizers", sanitizers::TESTS)));
+    } else {
+        // After it, no module can be loaded: ours is not signed.
+        trials.extend(of_file(&("lockdown", lockdown::TESTS)));
     }
     let conclusion = libtest_mimic::run(&arguments, trials);
     report::print();
