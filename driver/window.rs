@@ -94,7 +94,10 @@ impl Window {
 
     /// What the WINDOW ioctl tells of it, as window `index`.
     pub(crate) fn describe(&self, index: u32) -> abi::Window {
-        let address = self.memory.address().filter(|_| capability::sys_rawio());
+        let address = self
+            .memory
+            .address()
+            .filter(|_| capability::may_know_addresses());
         let mut name = [0; abi::NAME_SIZE];
         for (to, from) in name.iter_mut().zip(self.name.to_bytes()) {
             *to = *from;

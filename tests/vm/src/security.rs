@@ -24,6 +24,7 @@ crate::tests! {
     who_can_do_what
     a_container_s_device_rules_hold
     an_old_node_is_for_whichever_device_has_its_number
+    who_describes_a_window_is_not_audited
     nobody_is_told_an_address_of_the_kernel
     no_bytes_of_another_device_or_process
     no_bytes_between_the_bytes
@@ -274,6 +275,51 @@ fn an_old_node_is_for_whichever_device_has_its_number() {
         rustix::io::pread(&before, &mut [0; 1][..], 0),
         Err(Errno::NODEV)
     );
+}
+
+/// What the kernel is asked of `CAP_SYS_RAWIO` while something is done: the option word of each question.
+fn asked_of_rawio(act: impl FnOnce()) -> Vec<String> {
+    const TRACING: &str = "/sys/kernel/tracing";
+    let write = |file: &str, text: &str| {
+        let path = format!("{TRACING}/{file}");
+        let mut file = fs::File::options().append(true).open(&path).expect(&path);
+        std::io::Write::write_all(&mut file, text.as_bytes()).expect(&path);
+    };
+    let run = |words: &[&str]| {
+        let status = Command::new(words[0]).args(&words[1..]).status();
+        assert!(status.expect("it runs").success(), "{words:?}");
+    };
+    run(&["mount", "-t", "tracefs", "none", TRACING]);
+    // `security_capable(credentials, namespace, capability, options)`.
+    write(
+        "kprobe_events",
+        "p:asked security_capable capability=%dx:s32 options=%cx:u32\n",
+    );
+    let filter = format!("capability == 17 && common_pid == {}", std::process::id());
+    write("events/kprobes/asked/filter", &filter);
+    write("events/kprobes/asked/enable", "1");
+    act();
+    write("events/kprobes/asked/enable", "0");
+    let trace = fs::read_to_string(format!("{TRACING}/trace")).expect("the trace");
+    write("trace", "");
+    write("kprobe_events", "-:asked\n");
+    run(&["umount", TRACING]);
+    let options = trace.lines().filter_map(|line| line.split_once("options="));
+    options.map(|(_, options)| options.to_owned()).collect()
+}
+
+/// To have no right to know an address is nothing for the audit log: who asks has not asked for that.
+fn who_describes_a_window_is_not_audited() {
+    const NOT_AUDITED: &str = "2";
+    let folder = Folder::live("test", &[("one", "memory=contiguous size=4K")]);
+    let device = folder.device();
+    let asked = asked_of_rawio(|| drop(device.window(0).expect("WINDOW")));
+    assert_eq!(asked, [NOT_AUDITED]);
+    // To build a window on hardware is.
+    let bar = Pci::find(0x1af4, 0x1110).bar(2).start;
+    let physical = format!("memory=physical address={bar:#x} size=4K");
+    let asked = asked_of_rawio(|| drop(Folder::live("hardware", &[("one", &physical)])));
+    assert_eq!(asked, ["0"]);
 }
 
 /// Words of a text that look like addresses of the kernel's: `ffff`, and twelve more such digits.
