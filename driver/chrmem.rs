@@ -159,7 +159,7 @@ fn plain_device(registry: &Arc<Registry>, index: u32, size: u64) -> Result<Arc<D
         )?,
         access: Access::ReadWrite,
     };
-    window.memory.fill(0, size / 100, abi::FILL);
+    window.memory.fill(0, size / 100, abi::FILL)?;
     let mut windows = KVec::new();
     windows.push(window, GFP_KERNEL_ACCOUNT)?;
     let mut extents = KVec::new();

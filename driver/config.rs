@@ -6,7 +6,9 @@
 //! `windows`; `mkdir windows/WINDOW` gives it a window. Writing 1 to `live` builds the device,
 //! `/dev/chrmem-NAME`, all at once or not at all, and 0 destroys it.
 //!
-//! Lock order: [`DeviceFolder::state`] before [`WindowFolder::settings`].
+//! Lock order: [`DeviceFolder::state`] before [`WindowFolder::settings`]. Neither is held while a device is built or
+//! destroyed, which can take long: configfs has a lock of its own while it asks for a folder to be made or
+//! removed, and all others would wait with it.
 
 #![deny(unsafe_code)]
 #![deny(clippy::arithmetic_side_effects)]
@@ -14,6 +16,7 @@
 use core::fmt::Write;
 use kernel::{
     fmt,
+    new_condvar,
     new_mutex,
     prelude::*,
     str::{
@@ -21,7 +24,12 @@ use kernel::{
         CString, //
     },
     sync::{
+        lock::{
+            mutex::MutexBackend,
+            Guard, //
+        },
         Arc,
+        CondVar,
         Mutex, //
     }, //
 };
@@ -94,17 +102,20 @@ impl Directory for Root {
                 state <- new_mutex!(
                     State {
                         windows: KVec::new(),
-                        published: None,
+                        live: Live::Off,
                     },
                     "DeviceFolder::state"
                 ),
+                settled <- new_condvar!("DeviceFolder::settled"),
             }),
             GFP_KERNEL_ACCOUNT,
         )
     }
 
     fn remove(&self, child: &Arc<DeviceFolder>) {
-        child.unpublish();
+        // Nobody is in its `store`: configfs has waited for that.
+        let live = core::mem::replace(&mut child.state.lock().live, Live::Off);
+        drop(live);
     }
 }
 
@@ -116,22 +127,34 @@ pub(crate) struct DeviceFolder {
     name: CString,
     #[pin]
     state: Mutex<State>,
+    /// Told when the device is not changing any more.
+    #[pin]
+    settled: CondVar,
 }
 
 struct State {
     /// In the order in which they were made.
     windows: KVec<Arc<WindowFolder>>,
-    /// The device while it is live.
-    published: Option<Published>,
+    live: Live,
+}
+
+/// Whether the device is there.
+enum Live {
+    Off,
+    /// It is being built or destroyed.
+    Changing,
+    On(Published),
 }
 
 impl State {
     /// Refuses a change of a device that is live.
     fn check_off(&self, name: &CStr) -> Result {
-        if self.published.is_none() {
-            return Ok(());
-        }
-        pr_err!("{name}: it is live: write 0 to live before changing its windows\n");
+        let why = match self.live {
+            Live::Off => return Ok(()),
+            Live::Changing => "is just being built or destroyed: wait until that is done",
+            Live::On(_) => "is live: write 0 to live",
+        };
+        pr_err!("{name}: it {why} before changing its windows\n");
         Err(EBUSY)
     }
 }
@@ -149,16 +172,13 @@ impl Directory for DeviceFolder {
     }
 
     fn show(&self, _: usize, to: &mut dyn Write) -> core::fmt::Result {
-        let live = self.state.lock().published.is_some();
+        let live = matches!(self.state.lock().live, Live::On(_));
         to.write_char(if live { '1' } else { '0' })
     }
 
     fn store(&self, _: usize, text: &[u8]) -> Result {
         match core::str::from_utf8(text).ok().and_then(number::parse) {
-            Some(0) => {
-                self.unpublish();
-                Ok(())
-            }
+            Some(0) => self.unpublish(),
             Some(1) => self.publish(),
             _ => {
                 pr_err!("{}: live: not 0 or 1: \"{}\"\n", &*self.name, shown(text));
@@ -171,56 +191,92 @@ impl Directory for DeviceFolder {
 impl DeviceFolder {
     /// Builds the device, if it is not there yet.
     fn publish(&self) -> Result {
-        let mut state = self.state.lock();
-        if state.published.is_some() {
+        let mut state = self.settled_state()?;
+        if matches!(state.live, Live::On(_)) {
             return Ok(());
         }
-        let device = self.build(&state.windows)?;
-        state.published = Some(Published::new(&self.registry, device)?);
+        let mut plan = KVec::with_capacity(state.windows.len(), GFP_KERNEL_ACCOUNT)?;
+        for folder in &state.windows {
+            let settings = *folder.settings.lock();
+            plan.push((folder.clone(), settings), GFP_KERNEL)?;
+        }
+        state.live = Live::Changing;
+        drop(state);
+        let built = self.build(&plan);
+        match built.and_then(|device| Published::new(&self.registry, device)) {
+            Ok(published) => self.settle(Live::On(published)),
+            Err(error) => {
+                self.settle(Live::Off);
+                return Err(error);
+            }
+        }
         Ok(())
     }
 
     /// Destroys the device, if it is there.
-    fn unpublish(&self) {
-        // Under the lock: a new device of this name must not come before this one is gone.
-        self.state.lock().published = None;
+    fn unpublish(&self) -> Result {
+        let mut state = self.settled_state()?;
+        let live = core::mem::replace(&mut state.live, Live::Changing);
+        drop(state);
+        // Until it is gone, no new device of this name can come.
+        drop(live);
+        self.settle(Live::Off);
+        Ok(())
     }
 
-    /// Makes the device of its windows' settings, which stay as they are while the state is locked.
-    fn build(&self, folders: &[Arc<WindowFolder>]) -> Result<Arc<Device>> {
-        if folders.is_empty() {
+    /// The state, once nobody builds or destroys the device. Fails with `EINTR` if a signal comes before that.
+    fn settled_state(&self) -> Result<Guard<'_, State, MutexBackend>> {
+        let mut state = self.state.lock();
+        while matches!(state.live, Live::Changing) {
+            if self.settled.wait_interruptible(&mut state) {
+                return Err(EINTR);
+            }
+        }
+        Ok(state)
+    }
+
+    /// Says that the device is built or destroyed.
+    fn settle(&self, live: Live) {
+        self.state.lock().live = live;
+        self.settled.notify_all();
+    }
+
+    /// Makes the device of its windows and their settings.
+    fn build(&self, plan: &[(Arc<WindowFolder>, Settings)]) -> Result<Arc<Device>> {
+        if plan.is_empty() {
             pr_err!("{}: it has no windows\n", &*self.name);
             return Err(EINVAL);
         }
-        let mut places = KVec::with_capacity(folders.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut places = KVec::with_capacity(plan.len(), GFP_KERNEL_ACCOUNT)?;
         let mut end = 0;
-        for folder in folders {
-            let extent = folder.extent(end)?;
+        for (folder, settings) in plan {
+            let extent = folder.extent(settings, end)?;
             end = extent.end();
-            places.push(Some((extent, folder)), GFP_KERNEL)?;
+            places.push(Some((extent, folder, settings)), GFP_KERNEL)?;
         }
         // In order of offset. Not `sort`, which is larger than all of this file.
-        let mut extents = KVec::with_capacity(folders.len(), GFP_KERNEL_ACCOUNT)?;
-        let mut ordered = KVec::with_capacity(folders.len(), GFP_KERNEL_ACCOUNT)?;
-        while let Some((extent, folder)) = places
+        let mut extents = KVec::with_capacity(plan.len(), GFP_KERNEL_ACCOUNT)?;
+        let mut ordered = KVec::with_capacity(plan.len(), GFP_KERNEL_ACCOUNT)?;
+        while let Some((extent, folder, settings)) = places
             .iter_mut()
             .filter(|place| place.is_some())
-            .min_by_key(|place| place.as_ref().map(|(extent, _)| extent.offset))
+            .min_by_key(|place| place.as_ref().map(|(extent, ..)| extent.offset))
             .and_then(Option::take)
         {
             extents.push(extent, GFP_KERNEL)?;
-            ordered.push(folder, GFP_KERNEL)?;
+            ordered.push((folder, settings), GFP_KERNEL)?;
         }
         layout::check(&extents).map_err(|defect| {
-            if let Some(folder) = ordered.get(defect.window()) {
+            if let Some((folder, _)) = ordered.get(defect.window()) {
                 folder.refuse(defect);
             }
             EINVAL
         })?;
         // Only now is memory asked for.
-        let mut windows = KVec::with_capacity(folders.len(), GFP_KERNEL_ACCOUNT)?;
-        for (extent, folder) in extents.iter().zip(ordered) {
-            windows.push(folder.build(&self.registry, *extent)?, GFP_KERNEL)?;
+        let mut windows = KVec::with_capacity(plan.len(), GFP_KERNEL_ACCOUNT)?;
+        for (extent, (folder, settings)) in extents.iter().zip(ordered) {
+            let window = folder.build(settings, &self.registry, *extent)?;
+            windows.push(window, GFP_KERNEL)?;
         }
         let name = CString::try_from_fmt(fmt!("{}", &*self.name))?;
         Device::new(name, windows, extents)
@@ -271,6 +327,7 @@ pub(crate) struct WindowFolder {
 }
 
 /// What a window is to be.
+#[derive(Clone, Copy)]
 struct Settings {
     /// Where; if not given, right after the window made before it.
     offset: Option<u64>,
@@ -383,8 +440,7 @@ impl WindowFolder {
     }
 
     /// Where the window is to be: at `end` if it has no offset of its own.
-    fn extent(&self, end: u64) -> Result<Extent> {
-        let settings = self.settings.lock();
+    fn extent(&self, settings: &Settings, end: u64) -> Result<Extent> {
         let extent = Extent {
             offset: settings.offset.unwrap_or(end),
             size: settings.size,
@@ -402,9 +458,13 @@ impl WindowFolder {
     }
 
     /// Makes the window and its memory.
-    fn build(&self, registry: &Arc<Registry>, extent: Extent) -> Result<Window> {
+    fn build(
+        &self,
+        settings: &Settings,
+        registry: &Arc<Registry>,
+        extent: Extent,
+    ) -> Result<Window> {
         let path = self.path();
-        let settings = self.settings.lock();
         if settings.address.is_some_and(|it| it % layout::PAGE != 0) {
             pr_err!("{path}: address: not a whole number of pages\n");
             return Err(EINVAL);
@@ -443,7 +503,8 @@ impl WindowFolder {
             access: settings.access,
         };
         if settings.fill != 0 {
-            window.memory.fill(0, extent.size, settings.fill);
+            let filled = window.memory.fill(0, extent.size, settings.fill);
+            filled.inspect_err(|_| pr_err!("{path}: killed before it was filled\n"))?;
         }
         Ok(window)
     }

@@ -208,22 +208,27 @@ impl Device {
         layout::hole(&self.extents, offset).ok_or(ENXIO)
     }
 
-    /// Zeroes every window that user space may write to, and counts a change.
-    pub(crate) fn clear(&self) {
-        self.zero(0, self.size());
+    /// Zeroes every window that user space may write to, and counts a change, also where the task is
+    /// killed before it is done: `EINTR`.
+    pub(crate) fn clear(&self) -> Result {
+        let result = self.zero(0, self.size());
         self.notify();
+        result
     }
 
     /// The same, and puts the reset text at the start of the first of them.
-    pub(crate) fn reset(&self) {
-        self.zero(0, self.size());
-        if let Some(first) = self.windows.iter().find(|window| window.is_writable()) {
-            first.memory.put(abi::RESET_TEXT);
-        }
+    pub(crate) fn reset(&self) -> Result {
+        let result = self.zero(0, self.size()).map(|()| {
+            if let Some(first) = self.windows.iter().find(|window| window.is_writable()) {
+                first.memory.put(abi::RESET_TEXT);
+            }
+        });
         self.notify();
+        result
     }
 
-    /// Zeroes a range that has writable memory behind every byte, and counts a change.
+    /// Zeroes a range that has writable memory behind every byte, and counts a change, also where the
+    /// task is killed before it is done: `EINTR`.
     pub(crate) fn clear_range(&self, offset: u64, size: u64) -> Result {
         layout::range(&self.extents, offset, size).map_err(errno)?;
         let end = offset.saturating_add(size);
@@ -234,13 +239,13 @@ impl Device {
         if touched.any(|window| !window.is_writable()) {
             return Err(EACCES);
         }
-        self.zero(offset, size);
+        let result = self.zero(offset, size);
         self.notify();
-        Ok(())
+        result
     }
 
     /// Zeroes what writable memory there is in a range.
-    fn zero(&self, offset: u64, size: u64) {
+    fn zero(&self, offset: u64, size: u64) -> Result {
         let end = offset.saturating_add(size);
         for window in self.windows.iter().filter(|window| window.is_writable()) {
             let extent = window.extent;
@@ -251,9 +256,10 @@ impl Device {
                     from.saturating_sub(extent.offset),
                     to.saturating_sub(from),
                     0,
-                );
+                )?;
             }
         }
+        Ok(())
     }
 
     /// The window that a new mapping of `pages` pages from page `first` lies in.

@@ -114,9 +114,18 @@ impl FileOperations for OpenFile {
         let device = self.device()?;
         let argument = UserPtr::from_addr(argument);
         match command {
-            abi::MEM_CLEAR => changing(file, || device.clear())?,
-            abi::MEM_RESET | abi::RESET => changing(file, || device.reset())?,
-            abi::NOTIFY => changing(file, || device.notify())?,
+            abi::MEM_CLEAR => {
+                check_writable(file)?;
+                device.clear()?;
+            }
+            abi::MEM_RESET | abi::RESET => {
+                check_writable(file)?;
+                device.reset()?;
+            }
+            abi::NOTIFY => {
+                check_writable(file)?;
+                device.notify();
+            }
             abi::CLEAR => {
                 check_writable(file)?;
                 let range = range(argument, 0)?;
@@ -300,13 +309,7 @@ fn write<T: kernel::transmute::AsBytes>(to: UserPtr, value: &T) -> Result {
     UserSlice::new(to, size_of::<T>()).writer().write(value)
 }
 
-/// Does something that only a writer may.
-fn changing(file: &File, act: impl FnOnce()) -> Result {
-    check_writable(file)?;
-    act();
-    Ok(())
-}
-
+/// Refuses what only a writer may do.
 fn check_writable(file: &File) -> Result {
     if is_writable(file) {
         Ok(())

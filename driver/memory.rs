@@ -23,7 +23,10 @@ use crate::{
         dma,
         encryption,
         errno::eopnotsupp,
-        folio::available_pages,
+        folio::{
+            available_pages,
+            HUGE_PAGES, //
+        },
         iomem::{
             IoMemory,
             Refusal, //
@@ -33,6 +36,7 @@ use crate::{
             Source, //
         },
         memory::SharedMemory,
+        task,
         vma::Page, //
     },
     layout::PAGE,
@@ -121,15 +125,19 @@ impl Memory {
         let backing = match (request.kind, request.address, request.device) {
             (kind @ (Kind::Pages | Kind::Contiguous), None, None) => {
                 let pages = match kind {
-                    Kind::Contiguous => Pages::contiguous(count, cache).inspect_err(|error| {
-                        pr_err!(
-                            "{what}: no run of {size} bytes is free or can be made free ({error:?}): \
-                            memory is too scattered; ask for less, or sooner after boot\n"
-                        )
-                    }),
-                    _ => Pages::new(count, cache)
-                        .inspect_err(|error| pr_err!("{what}: no {size} bytes: {error:?}\n")),
-                }?;
+                    Kind::Contiguous => Pages::contiguous(count, cache),
+                    _ => Pages::new(count, cache),
+                };
+                let pages = pages.inspect_err(|&error| match kind {
+                    _ if error == EINTR => {
+                        pr_err!("{what}: killed before there were {size} bytes\n");
+                    }
+                    Kind::Contiguous => pr_err!(
+                        "{what}: no run of {size} bytes is free or can be made free ({error:?}): \
+                        memory is too scattered; ask for less, or sooner after boot\n"
+                    ),
+                    _ => pr_err!("{what}: no {size} bytes: {error:?}\n"),
+                })?;
                 Backing::Pages { pages, kind }
             }
             (Kind::Dma, None, Some(device)) => {
@@ -222,12 +230,16 @@ impl Memory {
         })
     }
 
-    /// Sets `size` bytes from `start` on to `byte`.
-    pub(crate) fn fill(&self, start: u64, size: u64, byte: u8) {
-        self.each(start, size, |memory, start, len| {
+    /// Sets `size` bytes from `start` on to `byte`. Fails with `EINTR` if the task is killed before it is done.
+    pub(crate) fn fill(&self, start: u64, size: u64, byte: u8) -> Result {
+        let done = self.each(start, size, |memory, start, len| {
             memory.fill(start, len, byte);
             len
         });
+        match (done as u64) < size {
+            true => Err(EINTR),
+            false => Ok(()),
+        }
     }
 
     /// Puts `bytes`, at most a page, at the start.
@@ -246,8 +258,8 @@ impl Memory {
         });
     }
 
-    /// Calls `act` with each piece's part of a range, until it does less than the whole of one.
-    /// Gives the bytes done.
+    /// Calls `act` with each piece's part of a range, until it does less than the whole of one, or the
+    /// task is killed. Gives the bytes done.
     fn each(
         &self,
         start: u64,
@@ -257,19 +269,26 @@ impl Memory {
         let (Ok(mut start), Ok(size)) = (usize::try_from(start), usize::try_from(size)) else {
             return 0;
         };
-        let pages = match &self.backing {
-            Backing::Dma(memory) => return act(memory, start, size),
-            Backing::Physical(memory) => return act(memory, start, size),
-            Backing::Pages { pages, .. } => pages,
-        };
         let mut done: usize = 0;
-        while done < size {
+        while done < size && !(done > 0 && task::is_killed()) {
             let left = size.saturating_sub(done);
-            let Some((piece, within)) = pages.piece(start, left) else {
-                break;
+            let (count, len) = match &self.backing {
+                Backing::Dma(memory) => {
+                    let len = left.min(PIECE);
+                    (act(memory, start, len), len)
+                }
+                Backing::Physical(memory) => {
+                    let len = left.min(PIECE_OF_REGISTERS);
+                    (act(memory, start, len), len)
+                }
+                Backing::Pages { pages, .. } => {
+                    let Some((piece, within)) = pages.piece(start, left.min(PIECE)) else {
+                        break;
+                    };
+                    let len = left.min(piece.size().saturating_sub(within));
+                    (act(piece.memory(), within, len), len)
+                }
             };
-            let len = left.min(piece.size().saturating_sub(within));
-            let count = act(piece.memory(), within, len);
             done = done.saturating_add(count);
             start = start.saturating_add(count);
             if count < len {
@@ -278,6 +297,24 @@ impl Memory {
         }
         done
     }
+}
+
+/// Bytes of memory after which a task looks whether it is killed: uncached, they take tens of milliseconds.
+const PIECE: usize = HUGE_PAGES * PAGE_SIZE;
+
+/// The same for registers, whose words are fetched one by one.
+const PIECE_OF_REGISTERS: usize = 64 << 10;
+
+/// Says in the log why the task may not use hardware directly.
+pub(crate) fn deny(what: fmt::Arguments<'_>, denial: Denial) -> Error {
+    match denial {
+        Denial::Capability => pr_err!("{what}: physical memory needs CAP_SYS_RAWIO\n"),
+        Denial::Lockdown => pr_err!(
+            "{what}: the kernel is locked down, so nobody gets memory of hardware: \
+            see kernel_lockdown(7)\n"
+        ),
+    }
+    EPERM
 }
 
 /// Says in the log why a physical range cannot be had.
@@ -291,16 +328,4 @@ fn refuse(what: fmt::Arguments<'_>, address: u64, size: u64, refusal: Refusal) -
     };
     pr_err!("{what}: {size} bytes at {address:#x}: the range {why}\n");
     error
-}
-
-/// Says in the log why the task may not use hardware directly.
-pub(crate) fn deny(what: fmt::Arguments<'_>, denial: Denial) -> Error {
-    match denial {
-        Denial::Capability => pr_err!("{what}: physical memory needs CAP_SYS_RAWIO\n"),
-        Denial::Lockdown => pr_err!(
-            "{what}: the kernel is locked down, so nobody gets memory of hardware: \
-            see kernel_lockdown(7)\n"
-        ),
-    }
-    EPERM
 }

@@ -22,7 +22,8 @@ use crate::abstractions::{
         HUGE,
         HUGE_PAGES, //
     },
-    memory::SharedMemory, //
+    memory::SharedMemory,
+    task, //
 };
 
 /// Pages of RAM.
@@ -56,6 +57,9 @@ impl Pages {
         )?;
         let mut left = count;
         while left > 0 {
+            if task::is_killed() {
+                return Err(EINTR);
+            }
             let pages = left.min(HUGE_PAGES);
             let huge = (pages == HUGE_PAGES).then(Folio::new);
             let chunk = match huge {

@@ -14,10 +14,13 @@ use kernel::{
     prelude::*, //
 };
 
-use super::folio::{
-    Folio,
-    FolioPage,
-    Run, //
+use super::{
+    folio::{
+        Folio,
+        FolioPage,
+        Run, //
+    },
+    task, //
 };
 
 /// A cache mode.
@@ -82,36 +85,44 @@ impl Cache {
 ///
 /// # Invariants
 ///
-/// The kernel's mapping of all of `folios` has the mode `cache`, which is not `Cached`.
+/// The kernel's mapping of the first `changed` pages of `folios`, which are all of them once [`Self::new`] has
+/// ended, has the mode `cache`, which is not `Cached`. Nobody else changes it.
 pub(crate) struct Uncached {
     folios: KVVec<Folio<0>>,
+    changed: usize,
     cache: Cache,
 }
 
 impl Uncached {
-    /// Changes the mode of pages that nobody else has seen yet; it must be another than cached.
+    /// Changes the mode of pages that nobody else has seen yet; it must be another than cached. Fails
+    /// with `EINTR` if the task is killed before it is done.
     #[cfg(CONFIG_X86)]
     pub(crate) fn new(folios: KVVec<Folio<0>>, cache: Cache) -> Result<Self> {
-        let count = c_int::try_from(folios.len())?;
-        let pages = pages(&folios);
-        // SAFETY: `pages` is an array of `count` pages that are in the kernel's direct mapping.
-        to_result(unsafe {
-            match cache {
-                Cache::Cached => return Err(EINVAL),
-                Cache::WriteCombine => set_pages_array_wc(pages, count),
-                Cache::NonCached => set_pages_array_uc(pages, count),
+        let set = match cache {
+            Cache::Cached => return Err(EINVAL),
+            Cache::WriteCombine => set_pages_array_wc,
+            Cache::NonCached => set_pages_array_uc,
+        };
+        // INVARIANT: None is changed yet.
+        let mut this = Self {
+            folios,
+            changed: 0,
+            cache,
+        };
+        for piece in this.folios.chunks(PIECE) {
+            if task::is_killed() {
+                return Err(EINTR);
             }
-        })
-        .map_err(|_| {
-            // It stops where it finds no memory to split a huge entry of the direct mapping, which
-            // it calls `EINVAL`, and leaves the entries before that one as it has changed them. To
-            // change these back needs no memory, and the rest is as it should be.
-            // SAFETY: As above.
-            unsafe { set_pages_array_wb(pages, count) };
-            ENOMEM
-        })?;
-        // INVARIANT: All have been changed.
-        Ok(Self { folios, cache })
+            // INVARIANT: If this fails, some of them have the mode, and the end is not reached.
+            this.changed = this.changed.saturating_add(piece.len());
+            // SAFETY: The array is of as many pages as `piece` has, which are in the kernel's direct
+            // mapping.
+            to_result(unsafe { set(pages(piece), piece.len() as c_int) })
+                // It stops where it finds no memory to split a huge entry of the direct mapping, which it
+                // calls `EINVAL`, and leaves the entries before that one as it has changed them.
+                .map_err(|_| ENOMEM)?;
+        }
+        Ok(this)
     }
 
     /// Not done: each architecture has its own way, and only x86's has been tried.
@@ -136,13 +147,23 @@ impl Uncached {
 impl Drop for Uncached {
     fn drop(&mut self) {
         #[cfg(CONFIG_X86)]
-        // SAFETY: `folios` are pages that `new` changed, and this is the way back. They have not
-        // grown, so that the count still fits.
-        unsafe {
-            set_pages_array_wb(pages(&self.folios), self.folios.len() as c_int)
-        };
+        for piece in self
+            .folios
+            .get(..self.changed)
+            .unwrap_or_default()
+            .chunks(PIECE)
+        {
+            // SAFETY: The array is of as many pages as `piece` has, which are in the kernel's direct mapping, and
+            // which no process has mapped any more: a mapping borrows them. To change them back needs no
+            // memory: what had to be split is.
+            unsafe { set_pages_array_wb(pages(piece), piece.len() as c_int) };
+        }
     }
 }
+
+/// Pages whose mode is changed at a time: to be killed, a task waits no longer than for these.
+#[cfg(CONFIG_X86)]
+const PIECE: usize = 4096;
 
 /// Folios as the array of pointers that C takes.
 #[cfg(CONFIG_X86)]

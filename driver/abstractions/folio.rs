@@ -34,7 +34,8 @@ use super::{
         read_bytes,
         write_bytes,
         SharedMemory, //
-    }, //
+    },
+    task, //
 };
 
 #[cfg(CONFIG_HIGHMEM)]
@@ -119,6 +120,9 @@ impl Folio<0> {
         let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         let mut order = HUGE;
         while folios.len() < count {
+            if task::is_killed() {
+                return Err(EINTR);
+            }
             let left = count.saturating_sub(folios.len());
             order = order.min(left.ilog2());
             if order == 0 {

@@ -24,5 +24,6 @@ pub(crate) mod iov;
 pub(crate) mod memory;
 pub(crate) mod module;
 mod splice;
+pub(crate) mod task;
 pub(crate) mod vma;
 pub(crate) mod wait;

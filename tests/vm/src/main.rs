@@ -37,6 +37,7 @@ mod io;
 mod ioctl;
 mod iomem;
 mod kcore;
+mod killed;
 mod kinds;
 mod kmsg;
 mod large;
@@ -130,6 +131,7 @@ fn main() -> ExitCode {
         ("dmabuf", dmabuf::TESTS),
         ("hardware", hardware::TESTS),
         ("peers", peers::TESTS),
+        ("killed", killed::TESTS),
         ("security", security::TESTS),
     ];
     if boot::has_sanitizers() {
