@@ -95,6 +95,14 @@ impl Lock {
     }
 }
 
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a program that another thread starts has a copy of the descriptor until it runs.
+        // Unlocking cannot fail on a file that is open, and there would be nothing left to do about it.
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
+}
+
 /// Removes every tree that no run is using.
 pub(crate) fn clean() -> Result<ExitCode> {
     let roots = roots()?;
@@ -113,4 +121,21 @@ pub(crate) fn clean() -> Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Lock;
+
+    /// Another thread may be starting a program, which has a copy of every descriptor until it runs.
+    #[test]
+    fn a_dropped_lock_is_free_though_a_copy_of_its_descriptor_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let lock = Lock::shared(&path, "testing").unwrap();
+        let _copy = lock.file.file().try_clone().unwrap();
+        assert!(Lock::free(&path).unwrap().is_none());
+        drop(lock);
+        assert!(Lock::free(&path).unwrap().is_some());
+    }
 }
