@@ -48,9 +48,25 @@ impl Outcome {
         bail!(
             "{first}\nThe kernel's log says (all of it: {}):\n{}",
             self.console.display(),
-            trouble::excerpt(&log)
+            excerpt(&log)
         );
     }
+}
+
+/// The lines to show: from a little before the first sign of trouble on.
+fn excerpt(log: &str) -> String {
+    const BEFORE: usize = 3;
+    const MOST: usize = 80;
+    let lines: Vec<_> = log.lines().collect();
+    let start = match lines.iter().position(|line| trouble::is_trouble(line)) {
+        Some(first) => first.saturating_sub(BEFORE),
+        None => lines.len().saturating_sub(10),
+    };
+    lines[start..]
+        .iter()
+        .take(MOST)
+        .map(|line| format!("    {line}\n"))
+        .collect()
 }
 
 /// What the threads that listen to the guest report.
@@ -98,11 +114,13 @@ pub(crate) struct Guest {
     qemu: Machine,
     step: Option<Step>,
     events: Receiver<Event>,
+    /// What went wrong while it booted.
+    faults: Vec<String>,
     stdin: UnixStream,
     stdout: UnixStream,
     stderr: UnixStream,
     console: PathBuf,
-    console_thread: JoinHandle<()>,
+    console_thread: Option<JoinHandle<()>>,
 }
 
 impl Guest {
@@ -132,11 +150,12 @@ impl Guest {
         let log = cache::logs()?.join(name);
         let (sender, events) = channel();
         listen_to_control(control, sender.clone());
-        let console_thread = listen_to_console(console, &log, sender)?;
+        let console_thread = Some(listen_to_console(console, &log, sender)?);
         Ok(Self {
             qemu,
             step: Some(step),
             events,
+            faults: Vec::new(),
             stdin,
             stdout,
             stderr,
@@ -152,21 +171,22 @@ impl Guest {
 
     /// Waits until the guest's first own program runs; false if the guest ends instead.
     pub(crate) fn boot(&mut self) -> Result<bool> {
-        let limit = Instant::now() + BOOT_LIMIT;
-        loop {
-            match self
-                .events
-                .recv_timeout(limit.saturating_duration_since(Instant::now()))
-            {
-                Ok(Event::Said(line)) if line == "ready" => {
-                    self.step = None;
-                    return Ok(true);
-                }
-                Ok(Event::Said(line)) => bail!("the guest says `{line}` before it is ready"),
-                Ok(Event::Trouble(_)) => {}
-                Ok(Event::Closed) | Err(_) => return Ok(false),
-            }
+        let booted = boot(&self.events, BOOT_LIMIT, &mut self.faults)?;
+        if booted {
+            self.step = None;
         }
+        Ok(booted)
+    }
+
+    /// Ends a guest that did not boot: whether its kernel complained, which a slow host alone does not make it do.
+    pub(crate) fn ends_in_trouble(&mut self) -> bool {
+        // It may have ended by itself, which is not an error.
+        let _ = self.qemu.handle.kill();
+        if let Some(thread) = self.console_thread.take() {
+            let _ = thread.join();
+        }
+        let mut last = self.events.try_iter();
+        !self.faults.is_empty() || last.any(|event| matches!(event, Event::Trouble(_)))
     }
 
     /// Passes the command's data on until the guest is off.
@@ -188,7 +208,7 @@ impl Guest {
         ];
         let mut deadline = (!interactive).then(|| Instant::now() + limit);
         let mut status = None;
-        let mut faults = Vec::new();
+        let mut faults = self.faults;
         let mut ended = false;
         loop {
             let event = match deadline {
@@ -207,7 +227,7 @@ impl Guest {
                     _ if line == "end" => ended = true,
                     _ => bail!("the guest says `{line}`"),
                 },
-                Ok(Event::Trouble(line)) => faults.push(format!("the kernel says: {line}")),
+                Ok(Event::Trouble(line)) => faults.push(complaint(&line)),
                 Err(RecvTimeoutError::Timeout) => {
                     faults.push(match status {
                         None => format!(
@@ -232,13 +252,13 @@ impl Guest {
         for thread in copies {
             let _ = thread.join();
         }
-        let _ = self.console_thread.join();
+        let _ = self.console_thread.map(JoinHandle::join);
         if let Some(terminal) = terminal {
             tcsetattr(std::io::stdin(), OptionalActions::Now, &terminal)?;
         }
         // What the kernel said last may have come after the last look.
         faults.extend(self.events.try_iter().filter_map(|event| match event {
-            Event::Trouble(line) => Some(format!("the kernel says: {line}")),
+            Event::Trouble(line) => Some(complaint(&line)),
             _ => None,
         }));
         if !ended && faults.is_empty() {
@@ -249,6 +269,25 @@ impl Guest {
             faults,
             console: self.console,
         })
+    }
+}
+
+/// A line of the kernel's log as a fault.
+fn complaint(line: &str) -> String {
+    format!("the kernel says: {line}")
+}
+
+/// Waits until the guest is ready, at most for `limit`; false if it ends instead. What the kernel complains of meanwhile is a fault
+/// like any later one.
+fn boot(events: &Receiver<Event>, limit: Duration, faults: &mut Vec<String>) -> Result<bool> {
+    let deadline = Instant::now() + limit;
+    loop {
+        match events.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Event::Said(line)) if line == "ready" => return Ok(true),
+            Ok(Event::Said(line)) => bail!("the guest says `{line}` before it is ready"),
+            Ok(Event::Trouble(line)) => faults.push(complaint(&line)),
+            Ok(Event::Closed) | Err(_) => return Ok(false),
+        }
     }
 }
 
@@ -311,4 +350,51 @@ fn copy(mut from: UnixStream, mut to: impl Write + Send + 'static) -> JoinHandle
             let _ = to.write_all(&buffer[..count]).and_then(|()| to.flush());
         }
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{boot, excerpt, listen_to_console, Event};
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+    use std::sync::mpsc::channel;
+    use std::time::Duration;
+
+    #[test]
+    fn a_complaint_before_the_guest_is_ready_is_a_fault() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut kernel, console) = UnixStream::pair().unwrap();
+        let (sender, events) = channel();
+        let thread = listen_to_console(console, &dir.path().join("log"), sender.clone()).unwrap();
+        kernel
+            .write_all(b"[    0.5] fine\r\n[    0.6] WARNING: CPU: 0 PID: 1 at x\r\n")
+            .unwrap();
+        drop(kernel);
+        thread.join().unwrap();
+        sender.send(Event::Said("ready".into())).unwrap();
+        let mut faults = Vec::new();
+        assert!(boot(&events, Duration::from_secs(10), &mut faults).unwrap());
+        assert_eq!(
+            faults,
+            ["the kernel says: [    0.6] WARNING: CPU: 0 PID: 1 at x"]
+        );
+    }
+
+    #[test]
+    fn a_guest_that_ends_or_hangs_has_not_booted() {
+        let (sender, events) = channel();
+        let mut faults = Vec::new();
+        assert!(!boot(&events, Duration::ZERO, &mut faults).unwrap());
+        sender.send(Event::Closed).unwrap();
+        assert!(!boot(&events, Duration::from_secs(10), &mut faults).unwrap());
+        sender.send(Event::Said("exit 0".into())).unwrap();
+        assert!(boot(&events, Duration::from_secs(10), &mut faults).is_err());
+    }
+
+    #[test]
+    fn the_excerpt_begins_shortly_before() {
+        let log = "a\nb\nc\nd\nBUG: x\ne\n";
+        assert_eq!(excerpt(log), "    b\n    c\n    d\n    BUG: x\n    e\n");
+        assert_eq!(excerpt("only\nthis\n"), "    only\n    this\n");
+    }
 }

@@ -110,6 +110,12 @@ impl<'a> Job<'a> {
         self.settings()?;
         let mut guest = self.start()?;
         if !guest.boot()? {
+            // A slow host is no reason to fail, a kernel that complains is.
+            ensure!(
+                !guest.ends_in_trouble(),
+                "the kernel does not boot.\n{}",
+                self.words(&guest)
+            );
             eprintln!(
                 "lab: trying once more, because the guest did not boot.\n{}",
                 self.words(&guest)

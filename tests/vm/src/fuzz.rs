@@ -14,6 +14,7 @@ use crate::kmsg::Mark;
 use crate::scale::scaled;
 use crate::sequence::Sequence;
 use crate::sys::{Child, End, Map};
+use crate::trouble::is_trouble;
 use crate::{driver, folder, memory, plan};
 use caller::Caller;
 use fastrand::Rng;
@@ -26,22 +27,6 @@ crate::tests! {
 
 /// How long a run may take.
 const LIMIT: Duration = Duration::from_secs(40);
-
-/// What a kernel says that something is wrong with.
-const SIGNS: [&str; 12] = [
-    "BUG",
-    "WARNING:",
-    "Oops",
-    "Call Trace",
-    "panicked",
-    "general protection",
-    "UBSAN",
-    "KASAN",
-    "refcount_t",
-    "Bad page",
-    "possible circular",
-    "blocked for more than",
-];
 
 fn whatever_is_asked_for_has_an_answer() {
     let (users, before) = (driver::users(), memory::free());
@@ -117,7 +102,7 @@ fn run(sequence: &Sequence, say: Say) -> bool {
     drop(folder);
     folder::remove_all();
     for line in log.all() {
-        if SIGNS.iter().any(|sign| line.contains(sign)) {
+        if is_trouble(&line) {
             eprintln!("the kernel says: {line}");
             well = false;
         }

@@ -72,6 +72,8 @@ mod sequence;
 mod splice;
 mod strangers;
 mod sys;
+#[path = "../../../xtask/src/trouble.rs"]
+mod trouble;
 mod windows;
 
 use libtest_mimic::{Arguments, Failed, Trial};
