@@ -25,7 +25,7 @@ pub(crate) fn parse_all(text: &str) -> Result<Vec<u8>, String> {
         .filter(|it| !it.is_whitespace() && *it != ':')
         .collect();
     let error = || format!("`{text}` is not two hexadecimal digits a byte");
-    if digits.is_empty() || !digits.is_ascii() || !digits.len().is_multiple_of(2) {
+    if digits.is_empty() || !digits.is_ascii() || digits.len() % 2 != 0 {
         return Err(error());
     }
     (0..digits.len())

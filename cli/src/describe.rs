@@ -111,7 +111,7 @@ impl From<chrmem::Window> for Window {
 /// An empty table: the heading of each column, and to which side it is set.
 pub(crate) fn table(columns: &[(&str, CellAlignment)]) -> Table {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING);
+    table.load_preset(presets::NOTHING);
     table.set_header(columns.iter().map(|(heading, _)| heading));
     for (column, (_, side)) in table.column_iter_mut().zip(columns) {
         column.set_padding((0, 2)).set_cell_alignment(*side);

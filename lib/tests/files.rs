@@ -5,8 +5,9 @@
 use chrmem::{Errno, Error, MapOptions, Mapping};
 use rustix::fs::{fcntl_add_seals, fcntl_getfl, ftruncate, memfd_create, MemfdFlags, SealFlags};
 use rustix::fs::{fcntl_setfl, OFlags};
+use rustix::pipe::{pipe_with, PipeFlags};
 use std::fs::File;
-use std::io::{pipe, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -19,6 +20,12 @@ fn file(size: usize) -> File {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&pattern(size)).unwrap();
     file
+}
+
+/// A pipe: where it is read, and where it is written. `std::io::pipe` is younger than Debian 13's Rust.
+fn pipe() -> (File, File) {
+    let (out, into) = pipe_with(PipeFlags::CLOEXEC).unwrap();
+    (out.into(), into.into())
 }
 
 /// A memfd of `size` zeroes, sealed.
@@ -82,7 +89,7 @@ fn what_does_not_lie_in_a_file_is_refused_with_the_numbers() {
 
 #[test]
 fn a_file_that_cannot_be_mapped_says_so() {
-    let (end, _other) = pipe().unwrap();
+    let (end, _other) = pipe();
     let error = MapOptions::new().map_file(&end).unwrap_err();
     assert!(matches!(error, Error::UnknownSize { .. }), "{error:?}");
     let error = MapOptions::new().range(..10).map_file(&end).unwrap_err();
@@ -325,7 +332,7 @@ fn bytes_are_written_to_a_file_without_a_copy() {
 fn a_pipe_that_does_not_want_to_wait_gets_everything() {
     let size = 1 << 20;
     let memory = MapOptions::new().map_file(file(size)).unwrap();
-    let (mut out, into) = pipe().unwrap();
+    let (mut out, into) = pipe();
     let flags = fcntl_getfl(&into).unwrap();
     fcntl_setfl(&into, flags | OFlags::NONBLOCK).unwrap();
     let reader = thread::spawn(move || {
@@ -357,7 +364,7 @@ fn writing_what_is_gone_says_how_far_it_came() {
 #[test]
 fn nobody_who_reads_is_an_error_with_its_errno() {
     let memory = MapOptions::new().map_file(file(PAGE)).unwrap();
-    let (out, into) = pipe().unwrap();
+    let (out, into) = pipe();
     drop(out);
     let error = memory.write_to(into.as_fd()).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::PIPE));

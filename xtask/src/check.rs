@@ -12,7 +12,7 @@ use fs_err as fs;
 
 use crate::root::Bind;
 use crate::setup::{self, Lab};
-use crate::{book, driver, kernel, kernels, licences, pages, panics, vm, workspace};
+use crate::{book, driver, kernel, kernels, licences, oldest, pages, panics, vm, workspace};
 
 /// A check: its name and what it does.
 type Check = (&'static str, fn() -> Result<()>);
@@ -44,6 +44,7 @@ const OF_LAB: &[Check] = &[
         book::make(&setup::lab(kernel::STOCK)?).map(drop)
     }),
     ("driver without warnings, without panics", driver),
+    ("all crates with the oldest Rust, Debian's", oldest::check),
 ];
 
 /// Runs every check whose name has `filter` in it.

@@ -27,6 +27,7 @@ mod kvm;
 mod licences;
 mod machine;
 mod mutants;
+mod oldest;
 mod pages;
 mod panics;
 mod prepare;

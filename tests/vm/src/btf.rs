@@ -49,7 +49,7 @@ impl Btf {
         let at = at.unwrap_or_else(|| panic!("no struct {structure}"));
         let bits = self.member(*at, self.name(member));
         let bits = bits.unwrap_or_else(|| panic!("no {member} in struct {structure}"));
-        assert!(bits.is_multiple_of(8));
+        assert!(bits % 8 == 0);
         u64::from(bits / 8)
     }
 

@@ -6,9 +6,10 @@
 
 use crate::{driver, folder};
 use chrmem_pages::{blocks, compare, Block, Place};
+use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{kill_process_group, Pid, Signal};
-use std::fs;
-use std::io::{BufRead, BufReader, PipeReader, Write};
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
@@ -60,12 +61,12 @@ fn run(page: &str, blocks: &[Block]) {
 struct Shell {
     child: Child,
     input: ChildStdin,
-    output: BufReader<PipeReader>,
+    output: BufReader<File>,
 }
 
 impl Shell {
     fn start() -> Self {
-        let (output, into) = std::io::pipe().expect("a pipe");
+        let (output, into) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
         let mut child = Command::new("bash")
             .current_dir("/lab")
             .env("COLUMNS", "100")
@@ -79,7 +80,7 @@ impl Shell {
         Self {
             child,
             input,
-            output: BufReader::new(output),
+            output: BufReader::new(output.into()),
         }
     }
 

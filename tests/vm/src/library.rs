@@ -6,6 +6,7 @@ use crate::commands::{chrmem, printed};
 use crate::driver::{self, generation, pattern, NODE, SIZE};
 use chrmem::{CacheMode, Device, Errno, Error, MapOptions, MemoryKind};
 use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
+use rustix::pipe::{pipe_with, PipeFlags};
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
@@ -244,7 +245,7 @@ fn the_command_says_what_to_do() {
 
 fn a_closed_pipe_is_no_error() {
     for arguments in [&["info"][..], &["demo"], &["--help"]] {
-        let (out, into) = std::io::pipe().expect("a pipe");
+        let (out, into) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
         drop(out);
         let child = Command::new("chrmem")
             .args(arguments)

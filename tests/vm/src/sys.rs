@@ -170,14 +170,14 @@ impl Map {
 
     /// Loads 32 bits at once, as registers want it. Ends the process if they cannot be read.
     pub(crate) fn load(&self, at: usize) -> u32 {
-        assert!(at.is_multiple_of(4) && at < self.len);
+        assert!(at % 4 == 0 && at < self.len);
         // SAFETY: the word is of this map, and aligned.
         unsafe { ((self.address + at) as *const u32).read_volatile() }
     }
 
     /// Stores 32 bits at once. Ends the process if they cannot be written.
     pub(crate) fn store(&self, at: usize, word: u32) {
-        assert!(at.is_multiple_of(4) && at < self.len);
+        assert!(at % 4 == 0 && at < self.len);
         // SAFETY: the word is of this map, to which no reference exists, and aligned.
         unsafe { ((self.address + at) as *mut u32).write_volatile(word) };
     }
@@ -185,7 +185,7 @@ impl Map {
     /// Parts the map in two at a page's start: to drop one is a partial `munmap`.
     pub(crate) fn split(self, at: usize) -> (Self, Self) {
         assert!(
-            at.is_multiple_of(PAGE) && 0 < at && at < self.len,
+            at % PAGE == 0 && 0 < at && at < self.len,
             "split of {self:?} at {at}"
         );
         let (address, len) = (self.address, self.len);

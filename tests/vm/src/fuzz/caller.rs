@@ -272,9 +272,7 @@ impl<'a> Caller<'a> {
         ));
         match map {
             Ok(map) => {
-                assert!(
-                    offset.is_multiple_of(PAGE as u64) && offset + map.len() as u64 <= self.size
-                );
+                assert!(offset % PAGE as u64 == 0 && offset + map.len() as u64 <= self.size);
                 assert_eq!(protection & PROT_EXEC, 0);
                 self.keep(map);
             }
