@@ -82,19 +82,17 @@ impl<const ORDER: u32> Folio<ORDER> {
     /// Allocates a folio, charged to the current memory cgroup. One of more than a page is only
     /// given if it takes little work.
     pub(crate) fn new() -> Result<Self> {
-        let gfp = if ORDER == 0 { GFP_MAYFAIL } else { GFP_EASY };
-        // SAFETY: The flags allow sleeping, and this is called in process context only.
-        #[cfg(CONFIG_NUMA)]
-        let folio = unsafe { bindings::folio_alloc_noprof(gfp | ACCOUNT, ORDER) };
-        // SAFETY: As above. This is what the function is without NUMA, inline in C: there is only
-        // node 0.
-        #[cfg(not(CONFIG_NUMA))]
-        let folio = unsafe {
-            bindings::__folio_alloc_noprof(gfp | ACCOUNT, ORDER, 0, core::ptr::null_mut())
+        let gfp = match ORDER {
+            0 => GFP_MAYFAIL,
+            _ => GFP_EASY | 1 << bindings::___GFP_COMP_BIT,
         };
-        // INVARIANT: What is not null has this order and one reference, which is now ours. The
-        // first page of a folio is where the folio is.
-        Ok(Self(NonNull::new(folio.cast()).ok_or(ENOMEM)?))
+        // Not `folio_alloc`, which marks a folio of several pages as one that the memory manager may split:
+        // debugfs's `split_huge_pages` then follows its `mapping`, which is null.
+        // SAFETY: The flags allow sleeping, and this is called in process context only.
+        let page = unsafe { bindings::alloc_pages(gfp | ACCOUNT, ORDER) };
+        // INVARIANT: What is not null has this order and one reference, which is now ours. Pages that are
+        // allocated as a compound page are one folio.
+        Ok(Self(NonNull::new(page).ok_or(ENOMEM)?))
     }
 
     /// One of its pages; `None` if it has not so many.
@@ -137,7 +135,7 @@ impl Folio<0> {
 
     /// Adds 2 to the `order` pages, at least two, in one physical run, each with a life of its own.
     fn run(order: u32, folios: &mut KVVec<Self>) -> Result {
-        // SAFETY: As in `new`.
+        // SAFETY: The flags allow sleeping, and this is called in process context only.
         let first = unsafe { bindings::alloc_pages(GFP_EASY | ACCOUNT, order) };
         let first = NonNull::new(first).ok_or(ENOMEM)?;
         // SAFETY: The pages were just allocated in one, not as a compound page, and are ours.
@@ -159,7 +157,8 @@ impl Folio<0> {
         let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
         // The node to start at: there must be one, and `numa_mem_id()` is inline in C.
         let node = Page::alloc_page(GFP_KERNEL)?.nid();
-        // SAFETY: As in `new`; the node has memory, and no other is left out.
+        // SAFETY: The flags allow sleeping, and this is called in process context only; the node has memory, and
+        // no other is left out.
         let first = unsafe {
             bindings::alloc_contig_pages_noprof(count, GFP_MAYFAIL, node, core::ptr::null_mut())
         };

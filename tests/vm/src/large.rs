@@ -20,6 +20,7 @@ crate::tests! {
     all_of_it_without_huge_pages
     a_mapping_that_is_made_at_once_is_like_any
     huge_pages_are_switched_off_and_on_meanwhile
+    the_kernel_is_told_to_split_it
 }
 
 const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
@@ -284,5 +285,47 @@ fn huge_pages_are_switched_off_and_on_meanwhile() {
         });
         assert_eq!(child.wait(Duration::from_secs(120)), End::Status(0));
         check(map, 0);
+    });
+}
+
+/// Bytes of a mapping that huge page-table entries map.
+fn huge_bytes(map: &Map) -> usize {
+    let smaps = fs::read_to_string("/proc/self/smaps").expect("/proc");
+    let start = format!("{:x}-", map.address());
+    let mut lines = smaps.lines().skip_while(|line| !line.starts_with(&start));
+    let line = lines.find_map(|line| line.strip_prefix("FilePmdMapped:"));
+    let kilobytes = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kilobytes
+        .expect("kilobytes")
+        .parse::<usize>()
+        .expect("a number")
+        * 1024
+}
+
+/// By debugfs and by advice for a part of a huge page. Nothing but this driver says how large its folios are: they stay whole.
+fn the_kernel_is_told_to_split_it() {
+    const SPLIT: &str = "/sys/kernel/debug/split_huge_pages";
+    on_a_large_device(|fd| {
+        let map = map(fd, 0, PAGES, MAP_SHARED);
+        check(&map, 0);
+        assert_eq!(huge_bytes(&map), 4 << 20);
+        let (process, start) = (std::process::id(), map.address());
+        let end = start + map.len();
+        let commands = [
+            format!("{process},{start:#x},{end:#x}"),
+            format!("{process},{start:#x},{end:#x},3"),
+            format!("{process},{start:#x},{end:#x},0,17"),
+            format!("{},0x0,{PAGES:#x}", driver::NODE),
+            "1".into(),
+        ];
+        for command in commands {
+            fs::write(SPLIT, &command).unwrap_or_else(|error| panic!("{command}: {error}"));
+            check(&map, 0);
+            assert_eq!(huge_bytes(&map), 4 << 20, "{command}");
+        }
+        for advice in [libc::MADV_COLD, libc::MADV_PAGEOUT] {
+            assert_eq!(map.advise_page(600, advice), Ok(()));
+            check(&map, 0);
+        }
     });
 }

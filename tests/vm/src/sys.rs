@@ -212,6 +212,21 @@ impl Map {
         unsafe { self.call(libc::SYS_madvise, advice as usize) }
     }
 
+    /// `madvise` of one of the pages.
+    pub(crate) fn advise_page(&self, page: usize, advice: i32) -> Result<()> {
+        let at = page * PAGE;
+        assert!(at < self.len);
+        let advice = advice as usize;
+        // SAFETY: the page is of this map, and whatever becomes of its bytes is a value.
+        unsafe {
+            call(
+                libc::SYS_madvise,
+                [self.address + at, PAGE, advice, 0, 0, 0],
+            )
+        }
+        .map(drop)
+    }
+
     /// `msync`.
     pub(crate) fn sync(&self, flags: i32) -> Result<()> {
         // SAFETY: writes memory back, if anything.
