@@ -324,16 +324,14 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
     // SAFETY: A fault's VMA is valid, locked for the call, and has this table from `install`.
     let (this, vma): (&T, _) = unsafe { (private(fault.vma), fault.vma()) };
     match page_for(this, vma, fault.page) {
-        Some(Page::Folio(page)) => {
-            // SAFETY: The fault is valid for the call, `fault` was made of it, and a folio fits only to a VMA
-            // of folios.
-            if unsafe { fault_around(this, vmf, &fault, &page) } {
-                return bindings::vm_fault_reason_VM_FAULT_NOPAGE;
-            }
+        Some(Page::Folio(page)) if fault.is_copy(vma) => {
             // SAFETY: The fault is ours to answer. The memory manager takes over the reference.
             unsafe { (*vmf).page = page.get() };
             0
         }
+        // SAFETY: The fault is valid for the call, `fault` was made of it, and a folio fits only to a VMA of
+        // folios.
+        Some(Page::Folio(page)) => unsafe { fault_around(this, vmf, &fault, &page) },
         // SAFETY: The frame fits to the VMA, which is `VM_PFNMAP` and shared then, and the address is in it. `this`
         // keeps the frame as long as the mapping lives.
         Some(Page::Frame(frame)) => unsafe {
@@ -344,35 +342,32 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
 }
 // ANCHOR_END: fault
 
-/// Maps `page`, which a fault is about, and what lies around it; whether that page is mapped.
+/// Maps `page`, which a fault is about, and what lies around it.
 ///
-/// It is not where the process gets a copy of its own, or where the kernel refuses. The memory manager
-/// then has to do it, which costs more: it also looks whether the file's times are to be changed.
+/// The memory manager is never given a page to map by itself: where a huge entry is possible, it makes one of the
+/// page's whole folio without a look at where in it the page lies. It would also cost more.
 ///
 /// # Safety
 ///
-/// `vmf` must be a valid fault, `fault` what it is about, of a VMA of folios that is locked.
+/// `vmf` must be a valid fault, `fault` what it is about: not a copy, in a VMA of folios that is locked.
 unsafe fn fault_around<T: VmOperations>(
     this: &T,
     vmf: *mut bindings::vm_fault,
     fault: &Fault,
     page: &FolioPage<'_>,
-) -> bool {
-    // SAFETY: The caller promises it.
+) -> bindings::vm_fault_t {
+    const DONE: bindings::vm_fault_t = bindings::vm_fault_reason_VM_FAULT_NOPAGE;
+    // SAFETY: The caller promises a VMA that is valid and locked.
     let vma = unsafe { fault.vma() };
-    if fault.is_copy(vma) {
-        return false;
-    }
     let _lock = page.lock_huge();
     // SAFETY: The caller promises a valid fault.
     if unsafe { Middle::of(vmf) } == Middle::Huge {
-        return true;
+        return DONE;
     }
     let start = (fault.address & !(AROUND - 1)).max(vma.start() as u64);
     let end = (fault.address | (AROUND - 1)).min(vma.end() as u64);
     // SAFETY: The caller promises a valid fault.
     let mut other = unsafe { core::ptr::read(vmf) };
-    let mut mapped = false;
     for address in (start..end).step_by(PAGE_SIZE) {
         let page = fault
             .page_at(vma, address, PAGE)
@@ -381,14 +376,17 @@ unsafe fn fault_around<T: VmOperations>(
             continue;
         };
         other.__bindgen_anon_1.address = address as usize;
-        // SAFETY: The fault differs from a valid one in its address, which is in the same VMA, and of
-        // which alone the callee takes note. It takes a reference of its own. If it fails for
-        // another page, that page's own fault will tell.
+        // SAFETY: The fault differs from a valid one in its address, which is in the same VMA; the callee
+        // looks at nothing else in it. It takes a reference of its own. The VMA is not `VM_PFNMAP`, as `page`
+        // fits to it.
         let result =
             unsafe { bindings::vmf_insert_page_mkwrite(&mut other, page.as_raw(), fault.write) };
-        mapped |= address == fault.address && result == bindings::vm_fault_reason_VM_FAULT_NOPAGE;
+        if result != DONE {
+            // There is no memory for the page table, which is the same for all of them.
+            return result;
+        }
     }
-    mapped
+    DONE
 }
 
 /// What the page table has for the addresses that one huge entry would map.

@@ -38,6 +38,7 @@ crate::tests! {
     opening
     mapping
     touching
+    touching_a_buffer_that_is_no_whole_huge_pages
     changing_mappings
     forking
     reading_and_writing
@@ -418,6 +419,35 @@ fn touching() {
                 populated
             });
         }
+    });
+}
+
+/// Huge entries fit to the buffer, but not to the memory in it, which begins a page later.
+fn touching_a_buffer_that_is_no_whole_huge_pages() {
+    const SIZE: usize = 8 << 20;
+    leaving_nothing(|| {
+        let folder = Folder::live("test", &[("one", "size=8M")]);
+        let fd = folder.open();
+        let bytes = pattern(SIZE);
+        put(&fd, 0, &bytes);
+        let bytes = &bytes[PAGE..];
+        let part = argument(
+            &[
+                4096_u64.to_ne_bytes(),
+                (bytes.len() as u64).to_ne_bytes(),
+                [0; 8],
+            ]
+            .concat(),
+        );
+        let buffer = ioctl_fd(&fd, abi::EXPORT, part.span(0, 24)).expect("a buffer");
+        each_allocation("touch of a buffer between huge pages", |fault| {
+            let (_before, place, _after) = far(bytes.len());
+            let map = place.replace(buffer.as_fd(), 0, READ_WRITE, MAP_SHARED);
+            let map = map.expect("a mapping");
+            fault.hits(|| map.write(3 * TABLE, &bytes[3 * TABLE..][..8]));
+            assert!(map.read(0..map.len()) == bytes);
+            Ok(())
+        });
     });
 }
 

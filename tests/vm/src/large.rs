@@ -5,6 +5,7 @@
 use crate::driver::{self, get, mappings, put};
 use crate::scale::scaled;
 use crate::sys::{pread, pwrite, Buffer, Child, End, Map, PAGE};
+use chrmem::Device;
 use libc::{MADV_DONTNEED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
@@ -15,6 +16,7 @@ crate::tests! {
     one_call_carries_it_all
     each_page_is_where_it_belongs
     each_page_is_where_it_belongs_in_a_mapping_of_a_part
+    each_page_is_where_it_belongs_in_a_buffer_between_huge_pages
     parts_go_and_change_and_the_rest_stays
     private_stores_stay_private
     all_of_it_without_huge_pages
@@ -123,6 +125,22 @@ fn each_page_is_where_it_belongs_in_a_mapping_of_a_part() {
         moved.move_onto(place).expect("a move");
         drop(odd);
         check(&moved, 0);
+    });
+}
+
+/// Huge entries fit to the buffer and its mapping, but not to the memory in it, which begins a page later.
+fn each_page_is_where_it_belongs_in_a_buffer_between_huge_pages() {
+    const TABLE: usize = 512 * PAGE;
+    on_a_large_device(|_| {
+        let device = Device::open(driver::NODE).expect("the device");
+        let buffer = device.export(PAGE as u64..).expect("EXPORT");
+        let len = SIZE - PAGE;
+        let all = Map::anonymous(len + 2 * TABLE);
+        let before = TABLE - all.address() % TABLE;
+        let (_before, place) = all.split(before);
+        let (place, _after) = place.split(len);
+        let map = place.replace(buffer.as_fd(), 0, READ_WRITE, MAP_SHARED);
+        check(&map.expect("a mapping"), 1);
     });
 }
 
