@@ -376,11 +376,12 @@ unsafe fn fault_around<T: VmOperations>(
             continue;
         };
         other.__bindgen_anon_1.address = address as usize;
+        // The entry is as `vm_page_prot` says. Where the kernel notes who writes (soft-dirty), that is read-only:
+        // the first write to each page is a fault of its own, which the memory manager answers.
         // SAFETY: The fault differs from a valid one in its address, which is in the same VMA; the callee
         // looks at nothing else in it. It takes a reference of its own. The VMA is not `VM_PFNMAP`, as `page`
         // fits to it.
-        let result =
-            unsafe { bindings::vmf_insert_page_mkwrite(&mut other, page.as_raw(), fault.write) };
+        let result = unsafe { bindings::vmf_insert_page_mkwrite(&mut other, page.as_raw(), false) };
         if result != DONE {
             // There is no memory for the page table, which is the same for all of them.
             return result;

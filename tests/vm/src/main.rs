@@ -23,6 +23,7 @@ mod commands;
 mod configfs;
 mod counts;
 mod destroy;
+mod dirty;
 mod dmabuf;
 mod driver;
 mod examples;
@@ -141,6 +142,8 @@ fn main() -> ExitCode {
     } else {
         // Sanitizers keep records beside all memory, and their kernel does not describe its types.
         files.push(("lean", lean::TESTS));
+        // Nor does it note which pages are written.
+        files.push(("dirty", dirty::TESTS));
         files.push(("cache", cache::SEEN_IN_PAGE_TABLES));
     }
     let of_file = |(file, tests): &(&str, &'static [Test])| -> Vec<Trial> {
