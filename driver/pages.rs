@@ -49,7 +49,7 @@ impl Pages {
     // ANCHOR: new
     pub(crate) fn new(count: usize, cache: Cache) -> Result<Self> {
         if cache != Cache::Cached || count < HUGE_PAGES {
-            return Self::of(Folio::scattered(count)?, cache);
+            return Self::of(Folio::scattered(count, HUGE)?, cache);
         }
         let mut chunks = KVVec::with_capacity(
             count.div_ceil(HUGE_PAGES),
@@ -64,7 +64,8 @@ impl Pages {
             let huge = (pages == HUGE_PAGES).then(Folio::new);
             let chunk = match huge {
                 Some(Ok(folio)) => Chunk::Huge(folio),
-                _ => Chunk::Single(Folio::scattered(pages)?),
+                // A run of so many pages was just asked for in vain.
+                _ => Chunk::Single(Folio::scattered(pages, HUGE - 1)?),
             };
             chunks.push(chunk, GFP_KERNEL)?;
             left = left.saturating_sub(pages);

@@ -112,11 +112,11 @@ impl<const ORDER: u32> Folio<ORDER> {
 }
 
 impl Folio<0> {
-    /// Allocates `count` pages, wherever they are but in runs where that takes little work, charged to
-    /// the current memory cgroup.
-    pub(crate) fn scattered(count: usize) -> Result<KVVec<Self>> {
+    /// Allocates `count` pages, wherever they are but in runs of up to 2 to the `most` where that takes little
+    /// work, charged to the current memory cgroup.
+    pub(crate) fn scattered(count: usize, most: u32) -> Result<KVVec<Self>> {
         let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
-        let mut order = HUGE;
+        let mut order = most;
         while folios.len() < count {
             if task::is_killed() {
                 return Err(EINTR);
