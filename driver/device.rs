@@ -220,7 +220,7 @@ impl Device {
     pub(crate) fn reset(&self) -> Result {
         let result = self.zero(0, self.size()).map(|()| {
             if let Some(first) = self.windows.iter().find(|window| window.is_writable()) {
-                first.memory.put(abi::RESET_TEXT);
+                first.memory.poke(0, abi::RESET_TEXT);
             }
         });
         self.notify();
@@ -316,6 +316,29 @@ impl Device {
         window.memory.page(start / layout::PAGE)
     }
     // ANCHOR_END: page
+
+    /// Reads bytes at `offset`, of one window, into `to`; gives how many.
+    pub(crate) fn peek(&self, offset: u64, to: &mut [u8]) -> usize {
+        match self.place(offset, to.len() as u64) {
+            Ok(Some((window, start, size))) => {
+                let to = to.get_mut(..size as usize).unwrap_or_default();
+                window.memory.peek(start, to)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Writes bytes at `offset`, of one window, from `from`; gives how many. As a store into a mapping, that is
+    /// no change that is counted.
+    pub(crate) fn poke(&self, offset: u64, from: &[u8]) -> usize {
+        match self.place(offset, from.len() as u64) {
+            Ok(Some((window, start, size))) => {
+                let from = from.get(..size as usize).unwrap_or_default();
+                window.memory.poke(start, from)
+            }
+            _ => 0,
+        }
+    }
 
     /// What the INFO ioctl tells.
     pub(crate) fn info(&self) -> abi::Info {

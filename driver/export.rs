@@ -75,6 +75,12 @@ impl Export {
         self.extent
     }
 
+    /// How many of `len` bytes at `offset` it has.
+    fn until_end(&self, offset: u64, len: usize) -> usize {
+        let left = self.extent.size.saturating_sub(offset);
+        usize::try_from(left).map_or(len, |left| left.min(len))
+    }
+
     /// The window it lies in.
     fn window(&self) -> Result<&Window> {
         self.device
@@ -117,5 +123,19 @@ impl VmOperations for Export {
         }
         self.device
             .page(page.checked_add(self.extent.offset / PAGE)?)
+    }
+
+    fn peek(&self, offset: u64, to: &mut [u8]) -> usize {
+        let len = self.until_end(offset, to.len());
+        let to = to.get_mut(..len).unwrap_or_default();
+        self.device
+            .peek(offset.saturating_add(self.extent.offset), to)
+    }
+
+    fn poke(&self, offset: u64, from: &[u8]) -> usize {
+        let len = self.until_end(offset, from.len());
+        let from = from.get(..len).unwrap_or_default();
+        self.device
+            .poke(offset.saturating_add(self.extent.offset), from)
     }
 }

@@ -211,6 +211,14 @@ impl VmOperations for OpenFile {
     fn page(&self, page: u64) -> Option<Page<'_>> {
         self.device.page(page)
     }
+
+    fn peek(&self, offset: u64, to: &mut [u8]) -> usize {
+        self.device.peek(offset, to)
+    }
+
+    fn poke(&self, offset: u64, from: &[u8]) -> usize {
+        self.device.poke(offset, from)
+    }
 }
 
 impl OpenFile {

@@ -242,20 +242,26 @@ impl Memory {
         }
     }
 
-    /// Puts `bytes`, at most a page, at the start.
-    pub(crate) fn put(&self, bytes: &[u8]) {
-        self.each(0, 1, |memory, start, _| {
-            memory.write(start, bytes);
-            1
-        });
+    /// Puts `bytes` at `start`, as many as there is memory for; gives how many.
+    pub(crate) fn poke(&self, start: u64, bytes: &[u8]) -> usize {
+        let mut done: usize = 0;
+        self.each(start, bytes.len() as u64, |memory, start, len| {
+            let end = done.saturating_add(len);
+            memory.write(start, bytes.get(done..end).unwrap_or_default());
+            done = end;
+            len
+        })
     }
 
-    /// Reads the bytes at `start`, as far as the end of their page, into `bytes`.
-    pub(crate) fn peek(&self, start: u64, bytes: &mut [u8]) {
-        self.each(start, 1, |memory, start, _| {
-            memory.read(start, bytes);
-            1
-        });
+    /// Reads the bytes at `start` into `bytes`, as many as there are; gives how many.
+    pub(crate) fn peek(&self, start: u64, bytes: &mut [u8]) -> usize {
+        let mut done: usize = 0;
+        self.each(start, bytes.len() as u64, |memory, start, len| {
+            let end = done.saturating_add(len);
+            memory.read(start, bytes.get_mut(done..end).unwrap_or_default());
+            done = end;
+            len
+        })
     }
 
     /// Calls `act` with each piece's part of a range, until it does less than the whole of one, or the

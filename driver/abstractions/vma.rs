@@ -104,6 +104,12 @@ pub(crate) trait VmOperations: Send + Sync + Sized + 'static {
 
     /// What is at page `page` of the file; `None` gives the process a `SIGBUS`.
     fn page(&self, page: u64) -> Option<Page<'_>>;
+
+    /// Reads the bytes at `offset` of the file for a debugger, as many as there are; gives how many.
+    fn peek(&self, offset: u64, to: &mut [u8]) -> usize;
+
+    /// Writes the bytes at `offset` of the file for a debugger, as many as there are; gives how many.
+    fn poke(&self, offset: u64, from: &[u8]) -> usize;
 }
 
 /// Makes a new mapping use `this`, and tells it that the mapping came to be.
@@ -184,6 +190,7 @@ impl<T: VmOperations> Table<T> {
         close: Some(close::<T>),
         fault: Some(fault::<T>),
         huge_fault: Some(huge_fault::<T>),
+        access: Some(access::<T>),
         ..pin_init::zeroed()
     };
 }
@@ -250,6 +257,49 @@ unsafe extern "C" fn close<T: VmOperations>(vma: *mut bindings::vm_area_struct) 
     let this: &T = unsafe { private(vma) };
     // SAFETY: The VMA is valid and locked for the call.
     this.closed(unsafe { VmaRef::from_raw(vma) });
+}
+
+/// Reads or writes frames for a debugger, which cannot have their pages. It may read what the process could have
+/// mapped for reading, and write what it has mapped so, as with pages (`check_vma_flags` of `mm/gup.c`).
+///
+/// # Safety
+///
+/// Called by the memory manager only, for a VMA of [`Table<T>`] that it holds locked and an address in it, with a
+/// buffer of `len` bytes that nobody else uses.
+unsafe extern "C" fn access<T: VmOperations>(
+    vma: *mut bindings::vm_area_struct,
+    address: c_ulong,
+    buffer: *mut c_void,
+    len: c_int,
+    write: c_int,
+) -> c_int {
+    // SAFETY: The VMA is valid, locked for the call, and has this table from `install`.
+    let (this, vma): (&T, _) = unsafe { (private(vma), VmaRef::from_raw(vma)) };
+    let right = match write {
+        0 => bindings::VM_MAYREAD,
+        _ => bindings::VM_WRITE,
+    };
+    // Of folios, what is refused is refused for a reason.
+    if !has_frames(vma) || vma.flags() & right == 0 {
+        return EFAULT.to_errno();
+    }
+    let start = address.saturating_sub(vma.start());
+    let len = usize::try_from(len).unwrap_or(0);
+    let len = len.min((bytes(vma) as usize).saturating_sub(start));
+    let offset = first_page(vma)
+        .saturating_mul(PAGE)
+        .saturating_add(start as u64);
+    let buffer = buffer.cast::<u8>();
+    let count = match write {
+        // SAFETY: The caller promises a buffer of so many bytes, or more. Whatever the kernel has in it is bytes.
+        0 => this.peek(offset, unsafe {
+            core::slice::from_raw_parts_mut(buffer, len)
+        }),
+        // SAFETY: The caller promises a buffer of so many bytes, or more, which nobody writes.
+        _ => this.poke(offset, unsafe { core::slice::from_raw_parts(buffer, len) }),
+    };
+    // CAST: No more than `len`, which was one.
+    count.min(len) as c_int
 }
 
 /// Bytes of a page.

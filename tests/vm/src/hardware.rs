@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 crate::tests! {
     registers_are_loaded_and_stored
     registers_are_read_and_written
+    registers_are_seen_by_a_debugger
     a_device_computes
     a_device_copies_to_and_from_a_dma_window
     a_device_copies_to_and_from_a_contiguous_window
@@ -133,6 +134,28 @@ fn registers_are_read_and_written() {
         [identification.to_ne_bytes(), inverted].concat()
     );
     assert_eq!(edu.registers.load(LIVENESS), !0x1020_3040);
+}
+
+/// The device answers nothing but whole words.
+fn registers_are_seen_by_a_debugger() {
+    let edu = Edu::new();
+    let memory = File::options()
+        .read(true)
+        .write(true)
+        .open("/proc/self/mem")
+        .expect("/proc");
+    let at = |register: usize| (edu.registers.address() + register) as u64;
+    let word = |register| {
+        u32::from_le_bytes(
+            get(&memory, at(register), 4)
+                .try_into()
+                .expect("four bytes"),
+        )
+    };
+    assert_eq!(word(IDENTIFICATION) & 0xff, 0xed);
+    put(&memory, at(LIVENESS), &0x1122_3344_u32.to_le_bytes());
+    assert_eq!(word(LIVENESS), !0x1122_3344);
+    assert_eq!(edu.registers.load(LIVENESS), !0x1122_3344);
 }
 
 fn a_device_computes() {

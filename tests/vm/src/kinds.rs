@@ -14,7 +14,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::thread::{capabilities, set_capabilities, CapabilitySet};
 use std::fs;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ crate::tests! {
     contiguous_pages_are_ordinary
     page_frames_are_not
     mappings_of_page_frames
+    a_debugger_reads_and_writes_page_frames
     a_read_only_file_maps_every_kind
     the_limit_is_for_all_devices
     memory_that_runs_out_half_way
@@ -546,6 +547,67 @@ fn page_frames_are_not() {
 }
 
 /// To the kernel, what a file that was opened only for reading maps shared is halfway to a private mapping.
+/// As gdb does it, by a file that is the memory of a process.
+fn a_debugger_reads_and_writes_page_frames() {
+    const SIZE: usize = 4 * PAGE;
+    let memory = fs::File::options()
+        .read(true)
+        .write(true)
+        .open("/proc/self/mem")
+        .expect("/proc");
+    for settings in ["memory=dma size=16K".to_owned(), physical(SIZE as u64)] {
+        let folder = Folder::live("test", &[("before", "size=8K"), ("one", &settings)]);
+        let fd = folder.open();
+        let offset = 2 * PAGE as u64;
+        let mut bytes = pattern(SIZE);
+        put(&fd, offset, &bytes);
+        let map = |fd: &OwnedFd, offset, protection| {
+            let map = Map::new(Some(fd.as_fd()), offset, 3 * PAGE, protection, MAP_SHARED);
+            map.expect("a mapping")
+        };
+        let writable = map(&fd, offset + PAGE as u64, PROT_READ | PROT_WRITE);
+        let at = writable.address() as u64;
+        // Nothing of it has been touched yet.
+        assert!(get(&memory, at, 3 * PAGE) == bytes[PAGE..], "{settings}");
+        let odd = 2 * PAGE - 3..2 * PAGE + 3;
+        assert_eq!(get(&memory, at + 4093, 6), bytes[odd.clone()]);
+        let changes = folder.shown().generation;
+        put(&memory, at + 4093, b"by gdb");
+        bytes[odd].copy_from_slice(b"by gdb");
+        assert!(get(&fd, offset, SIZE) == bytes);
+        assert_eq!(writable.read(4093..4099), b"by gdb");
+        // It is a store, not a write(2).
+        assert_eq!(folder.shown().generation, changes);
+        // It ends where the mapping ends, and reaches what is left of one.
+        let (head, tail) = writable.split(PAGE);
+        drop(head);
+        assert_eq!(get(&memory, at + PAGE as u64, 3), b"gdb");
+        let nothing = rustix::io::pread(&memory, &mut [0; 2 * PAGE][..], at);
+        assert_eq!(nothing, Err(Errno::IO));
+        drop(tail);
+        // A debugger reads what the process itself may not, and writes nothing that is read-only.
+        for protection in [PROT_READ, libc::PROT_NONE] {
+            let map = map(&fd, offset, protection);
+            let at = map.address() as u64;
+            assert!(get(&memory, at, 3 * PAGE) == bytes[..3 * PAGE]);
+            assert_eq!(rustix::io::pwrite(&memory, b"no", at), Err(Errno::IO));
+        }
+        let read_only = folder.open_as(OFlags::RDONLY);
+        let map = map(&read_only, offset, PROT_READ);
+        assert_eq!(get(&memory, map.address() as u64, 2), bytes[..2]);
+        let written = rustix::io::pwrite(&memory, b"no", map.address() as u64);
+        assert_eq!(written, Err(Errno::IO));
+        assert_eq!(get(&fd, offset, 2), bytes[..2]);
+    }
+    // A mapping of a buffer has offsets of its own.
+    let folder = one("memory=dma size=16K");
+    put(folder.open(), 0, &pattern(SIZE));
+    let buffer = folder.device().export(PAGE as u64..).expect("EXPORT");
+    let map = Map::shared_at(&buffer, PAGE as u64, PAGE).expect("a mapping");
+    let there = get(&memory, map.address() as u64, PAGE);
+    assert_eq!(there, pattern(SIZE)[2 * PAGE..3 * PAGE]);
+}
+
 fn a_read_only_file_maps_every_kind() {
     for settings in [
         "size=64K",

@@ -310,7 +310,7 @@ fn socat_moves_bytes() {
 }
 
 fn gdb_reads_and_writes_a_mapping() {
-    for settings in ["", "cache=noncached"] {
+    for settings in ["", "cache=noncached", "memory=dma"] {
         let folder = device(settings, 64 << 10);
         put(folder.open(), 0x2000, b"seen by the debugger\0");
         let text = sh(&format!(
