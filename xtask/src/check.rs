@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `cargo xtask check`: what needs no test to be seen wrong. One line a check; all of them run.
+//! `cargo xtask check`: what needs no test to be seen wrong. One line a check; all of them run. What a machine lacks the tools for is
+//! skipped, but not in CI.
 
+use std::fmt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Instant;
@@ -47,41 +49,83 @@ const OF_LAB: &[Check] = &[
     ("all crates with the oldest Rust, Debian's", oldest::check),
 ];
 
+/// Why a check was skipped, as the error of that check.
+#[derive(Debug)]
+struct Skipped(String);
+
+impl fmt::Display for Skipped {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skipped {}
+
+/// How a check ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum End {
+    Passed,
+    Skipped,
+    Failed,
+}
+
 /// Runs every check whose name has `filter` in it.
 pub(crate) fn run(filter: &str) -> Result<ExitCode> {
+    let in_ci = std::env::var_os("CI").is_some();
     let chosen = |checks: &'static [Check]| {
         let checks = checks.iter();
         checks.filter(|(name, _)| name.contains(filter)).collect()
     };
     let (of_checkout, of_lab): (Vec<_>, Vec<_>) = (chosen(OF_CHECKOUT), chosen(OF_LAB));
-    let all = |checks: &[&Check]| checks.iter().filter(|it| !passes(it)).count();
-    let failed = if of_lab.is_empty() {
+    let all = |checks: &[&Check]| -> Vec<End> { checks.iter().map(|it| one(it, in_ci)).collect() };
+    let ends = if of_lab.is_empty() {
         all(&of_checkout)
     } else {
         // The lab is mostly downloaded, which leaves the processors to the others.
-        let (_lab, failed) = vm::lab_and(kernel::STOCK, || Ok(all(&of_checkout)))?;
-        failed + all(&of_lab)
+        let (_lab, mut ends) = vm::lab_and(kernel::STOCK, || Ok(all(&of_checkout)))?;
+        ends.extend(all(&of_lab));
+        ends
     };
-    Ok(match failed {
-        0 => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+    let count = |end| ends.iter().filter(|it| **it == end).count();
+    let (passed, failed, skipped) = (count(End::Passed), count(End::Failed), count(End::Skipped));
+    if skipped > 0 {
+        println!("{passed} passed, {failed} failed, {skipped} skipped");
+    } else {
+        println!("{passed} passed, {failed} failed");
+    }
+    if ends.is_empty() {
+        eprintln!("error: no check is called so");
+    }
+    Ok(if failed == 0 && !ends.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
     })
 }
 
 /// Runs a check, and says how it went.
-fn passes((name, check): &Check) -> bool {
+fn one((name, check): &Check, in_ci: bool) -> End {
     let start = Instant::now();
     let result = check();
     let seconds = start.elapsed().as_secs_f64();
     match result {
-        Ok(()) => println!("ok      {name} ({seconds:.1} s)"),
+        Ok(()) => {
+            println!("ok      {name} ({seconds:.1} s)");
+            End::Passed
+        }
+        Err(why) if why.is::<Skipped>() && !in_ci => {
+            println!("skipped {name}: {why}");
+            End::Skipped
+        }
         Err(error) => {
             println!("FAILED  {name} ({seconds:.1} s)");
             eprintln!("{error:#}");
-            return false;
+            if error.is::<Skipped>() {
+                eprintln!("CI skips no check");
+            }
+            End::Failed
         }
     }
-    true
 }
 
 /// Runs a command in the checkout; what it printed is the error.
@@ -127,26 +171,28 @@ const MIRI_TESTS: &[&str] = &["--test", "memory", "--test", "ring"];
 
 /// Runs the tests of the library's unsafe code in Miri, where it can be had: it is a part of nightly compilers.
 fn miri() -> Result<()> {
-    let rustup = |args: &[&str]| cmd("rustup", args).stderr_to_stdout().stdout_capture();
     if which::which("rustup").is_err() {
-        println!("        skipped: there is no rustup, which has Miri");
-        return Ok(());
+        bail!(Skipped("there is no rustup, which has Miri".into()));
     }
-    let parts = [
+    // What is installed already serves; else the newest nightly compiler that has Miri.
+    rustup(&[
         "component",
         "add",
         "--toolchain",
         "nightly",
         "miri",
         "rust-src",
-    ];
-    let output = rustup(&parts).unchecked().run()?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stdout);
-        let last = said.lines().last().unwrap_or_default();
-        println!("        skipped: `rustup {}` says: {last}", parts.join(" "));
-        return Ok(());
-    }
+    ])
+    .or_else(|_| {
+        rustup(&[
+            "toolchain",
+            "install",
+            "nightly",
+            "--profile=minimal",
+            "--component=miri,rust-src",
+            "--no-self-update",
+        ])
+    })?;
     let args = [
         "run", "nightly", "cargo", "miri", "test", "--quiet", "-p", "chrmem",
     ];
@@ -156,6 +202,18 @@ fn miri() -> Result<()> {
         .into_iter()
         .fold(command, |command, name| command.env_remove(name));
     quiet(command.env("CARGO_TARGET_DIR", workspace::target()?.join("miri")))
+}
+
+/// Runs rustup; if it fails, the check is skipped.
+fn rustup(args: &[&str]) -> Result<()> {
+    let command = cmd("rustup", args).stderr_to_stdout().stdout_capture();
+    let output = command.unchecked().run()?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stdout);
+        let last = said.lines().last().unwrap_or_default();
+        bail!(Skipped(format!("`rustup {}` says: {last}", args.join(" "))));
+    }
+    Ok(())
 }
 
 /// Builds the driver for each series that it is written for.
@@ -208,4 +266,19 @@ fn size(lab: &Lab, output: &Path) -> Result<()> {
         "the module has {text} bytes of code and constants, more than {TEXT}"
     );
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{one, End, Skipped};
+    use anyhow::bail;
+
+    #[test]
+    fn what_is_skipped_has_not_passed_and_fails_in_ci() {
+        let skips: super::Check = ("x", || bail!(Skipped("no tool".into())));
+        assert_eq!(one(&skips, false), End::Skipped);
+        assert_eq!(one(&skips, true), End::Failed);
+        assert_eq!(one(&("x", || Ok(())), true), End::Passed);
+        assert_eq!(one(&("x", || bail!("wrong")), false), End::Failed);
+    }
 }
