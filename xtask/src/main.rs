@@ -27,6 +27,7 @@ mod kvm;
 mod licences;
 mod machine;
 mod mutants;
+mod nightly;
 mod oldest;
 mod pages;
 mod panics;
@@ -91,6 +92,11 @@ enum Command {
     },
     /// Make the documentation's book, and say where it is.
     Book,
+    /// What takes too long to run for each change: the packages' trials, another kernel, mutants and the sanitizers.
+    Nightly {
+        /// A part of the names of the parts to run; all if not given.
+        filter: Option<String>,
+    },
     /// Put defects into the driver, one at a time, and see that the tests notice.
     Mutants {
         /// Which ones: the files in tests/mutants; all, if none is named.
@@ -132,6 +138,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test { kernel, filter } => test::run(&kernel, &filter),
         Command::Check { filter } => check::run(filter.as_deref().unwrap_or_default()),
         Command::Book => book::run(),
+        Command::Nightly { filter } => nightly::run(filter.as_deref().unwrap_or_default()),
         Command::Mutants { names } => mutants::run(&names),
         Command::Report => report::write(),
         Command::Bench(options) => bench::run(&options),
