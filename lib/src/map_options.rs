@@ -172,7 +172,7 @@ impl MapOptions {
     pub fn map(&self, device: &Device) -> Result<Mapping> {
         let file = File(device.as_fd());
         if let Some(window) = self.find_window(&file)? {
-            return self.map_window(&file, &window);
+            return self.map_range(&file, self.range_in(&file, &window)?);
         }
         let (start, end) = limits(&self.range);
         let end = match end {
@@ -212,11 +212,8 @@ impl MapOptions {
     /// ```
     pub fn map_file(&self, file: impl AsFd) -> Result<Mapping> {
         let file = File(file.as_fd());
-        if self.window.is_some() {
-            file.check_is_device()?;
-        }
         if let Some(window) = self.find_window(&file)? {
-            return self.map_window(&file, &window);
+            return self.map_range(&file, self.range_in(&file, &window)?);
         }
         let (start, end) = limits(&self.range);
         let (end, size) = match end {
@@ -237,45 +234,41 @@ impl MapOptions {
         }
     }
 
-    /// Maps with one system call: nothing is asked of the file before.
-    ///
-    /// For many short mappings of a file that is known not to become shorter. Of one that does, an access
-    /// ends the process with `SIGBUS`, as with any plain mapping. The range is one of the file, also where
-    /// a [`window`](Self::window) was named. Of a file of huge pages (hugetlbfs), it must be whole ones: the
-    /// kernel refuses another start, and does not unmap what has another end before the process has ended.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::UnknownSize`] if the range has no end, [`Error::EmptyRange`] if it has no bytes. `ACCESS` if
-    /// the file is not open for reading and writing, or for reading with [`read_only`](Self::read_only);
-    /// else as [`map`](Self::map).
-    ///
-    /// ```
-    /// use std::io::Write;
-    ///
-    /// let mut file = tempfile::tempfile()?;
-    /// file.write_all(b"some text")?;
-    /// let memory = chrmem::MapOptions::new().range(5..9).map_plain(&file)?;
-    /// assert_eq!(memory.c_string(0)?, b"text");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn map_plain(&self, file: impl AsFd) -> Result<Mapping> {
-        let file = File(file.as_fd());
-        let (start, end) = limits(&self.range);
-        let end = end.ok_or_else(|| Error::UnknownSize { file: file.name() })?;
+    /// Maps a file without asking anything of it, but for a [`window`](Self::window).
+    pub(crate) fn map_without_asking(&self, file: &File<'_>) -> Result<Mapping> {
+        let range = match self.find_window(file)? {
+            Some(window) => self.range_in(file, &window)?,
+            None => {
+                let (start, end) = limits(&self.range);
+                start..end.ok_or_else(|| Error::UnknownSize { file: file.name() })?
+            }
+        };
+        self.map_known(file, range, page_size() as u64)
+    }
+
+    /// Maps a file whose bytes in the range are known to stay, with pages of `page` bytes.
+    pub(crate) fn map_known(
+        &self,
+        file: &File<'_>,
+        range: Range<u64>,
+        page: u64,
+    ) -> Result<Mapping> {
         let paging = Paging {
-            page: page_size() as u64,
+            page,
             can_shrink: false,
         };
-        self.map_as(&file, start..end, |_| Ok((!self.read_only, paging)))
+        self.map_as(file, range, |_| Ok((!self.read_only, paging)))
     }
 
     /// The window that was asked for, if one was.
     fn find_window(&self, file: &File<'_>) -> Result<Option<Window>> {
-        match &self.window {
-            None => Ok(None),
-            Some(WindowId::Index(index)) => file.window(*index).map(Some),
-            Some(WindowId::Name(name)) => {
+        let Some(id) = &self.window else {
+            return Ok(None);
+        };
+        file.check_is_device()?;
+        match id {
+            WindowId::Index(index) => file.window(*index).map(Some),
+            WindowId::Name(name) => {
                 let found = file.windows()?.into_iter().find(|it| it.name == *name);
                 let missing = || Error::NoWindow {
                     device: file.name(),
@@ -286,8 +279,8 @@ impl MapOptions {
         }
     }
 
-    /// Maps the range in a window.
-    fn map_window(&self, file: &File<'_>, window: &Window) -> Result<Mapping> {
+    /// The range, if it is one of a window, as one of its device.
+    fn range_in(&self, file: &File<'_>, window: &Window) -> Result<Range<u64>> {
         let (start, end) = limits(&self.range);
         let end = end.unwrap_or(window.size);
         if start > window.size || end > window.size {
@@ -299,7 +292,7 @@ impl MapOptions {
             });
         }
         let at = |offset: u64| window.offset.saturating_add(offset);
-        self.map_range(file, at(start)..at(end))
+        Ok(at(start)..at(end))
     }
 
     /// Maps a range of a file.

@@ -5,9 +5,12 @@
 //! Behind the feature `measure`; no part of what versions promise.
 
 use crate::error::{Error, Result};
+use crate::file::{File, Paging};
+use crate::map_options::MapOptions;
+use crate::mapping::Mapping;
 use crate::raw::peers;
 use crate::view::View;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
 
 /// A dma-buf of `size` bytes of a heap's memory; `heap` is `/dev/dma_heap/system`, or another.
@@ -28,6 +31,52 @@ pub fn dma_heap(heap: impl AsFd, size: u64) -> Result<OwnedFd> {
 pub fn udmabuf(driver: impl AsFd, memfd: impl AsFd, size: u64) -> Result<OwnedFd> {
     peers::udmabuf(driver.as_fd(), memfd.as_fd(), size)
         .map_err(|errno| refused("make a udmabuf", errno))
+}
+
+/// A file whose first bytes stay, which was found out once: mapping them takes one system call.
+#[derive(Debug)]
+pub struct Fixed {
+    file: OwnedFd,
+    size: u64,
+    page: u64,
+}
+
+impl Fixed {
+    /// Looks whether the first `size` bytes of a file stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::CanShrink`] if the file can become shorter.
+    pub fn new(file: OwnedFd, size: u64) -> Result<Self> {
+        let Paging { page, can_shrink } = File(file.as_fd()).paging(size)?;
+        if can_shrink {
+            return Err(Error::CanShrink);
+        }
+        Ok(Self { file, size, page })
+    }
+
+    /// Maps the first `size` bytes, at most those that stay.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::PastEnd`] if they are more. Else as [`MapOptions::map`].
+    pub fn map(&self, options: &MapOptions, size: u64) -> Result<Mapping> {
+        if size > self.size {
+            return Err(Error::PastEnd {
+                start: 0,
+                end: size,
+                place: File(self.file.as_fd()).name(),
+                size: self.size,
+            });
+        }
+        options.map_known(&File(self.file.as_fd()), 0..size, self.page)
+    }
+}
+
+impl AsFd for Fixed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 /// An `io_uring` that pins memory, as for its fixed buffers.

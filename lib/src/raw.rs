@@ -8,9 +8,13 @@
 )]
 
 use crate::device::Device;
+use crate::error::Error;
+use crate::file::File;
+use crate::map_options::MapOptions;
+use crate::mapping::Mapping;
 use crate::view::View;
 use chrmem_uapi::abi;
-use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use rustix::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::ioctl::{ioctl, opcode, Getter, Ioctl, IoctlOutput, NoArg, Opcode, Setter, Updater};
 use rustix::mm::{mlock, mmap, mmap_anonymous, munmap, MapFlags, ProtFlags};
@@ -155,6 +159,47 @@ impl Device {
     #[must_use]
     pub unsafe fn from_fd_unchecked(fd: OwnedFd) -> Self {
         Self::assume(fd)
+    }
+}
+
+impl MapOptions {
+    /// Maps a file that does not become shorter, with one system call: nothing is asked of the file before,
+    /// unless a [`window`](Self::window) was named.
+    ///
+    /// For many short mappings; [`map_file`](Self::map_file) finds out itself whether a file can become
+    /// shorter. Of a file of huge pages (hugetlbfs), the range must be whole ones: the kernel refuses another
+    /// start, and does not unmap what has another end before the process has ended.
+    ///
+    /// ```
+    /// use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
+    ///
+    /// let file = memfd_create("file", MemfdFlags::ALLOW_SEALING)?;
+    /// ftruncate(&file, 4096)?;
+    /// fcntl_add_seals(&file, SealFlags::SHRINK)?;
+    /// // SAFETY: the file has 4096 bytes, and is sealed against shrinking.
+    /// let memory = unsafe { chrmem::MapOptions::new().range(5..9).map_plain(&file) }?;
+    /// memory.copy_from(0, b"text")?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// ```compile_fail,E0133
+    /// let file = tempfile::tempfile()?;
+    /// let memory = chrmem::MapOptions::new().range(5..9).map_plain(&file)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`Error::UnknownSize`](crate::Error::UnknownSize) if the range has no end,
+    /// [`EmptyRange`](crate::Error::EmptyRange) if it has no bytes. `ACCESS` if the file is not open for reading
+    /// and writing, or for reading with [`read_only`](Self::read_only); else as [`map`](Self::map).
+    ///
+    /// # Safety
+    ///
+    /// The range lies in the file for as long as it is mapped. Where the file ends before it, an access raises
+    /// `SIGBUS`, which ends the process.
+    pub unsafe fn map_plain(&self, file: impl AsFd) -> Result<Mapping, Error> {
+        self.map_without_asking(&File(file.as_fd()))
     }
 }
 

@@ -314,6 +314,19 @@ fn a_memfd_that_cannot_shrink_is_memory_like_any() {
 }
 
 #[test]
+#[allow(unsafe_code, reason = "the file is this test's own")]
+fn a_plain_mapping_keeps_to_its_window() {
+    let file = file(PAGE);
+    let options = MapOptions::new().range(5..9);
+    // SAFETY: nobody makes the file shorter.
+    let memory = unsafe { options.map_plain(&file) }.unwrap();
+    assert_eq!(bytes(&memory), [5, 6, 7, 8]);
+    // SAFETY: as before.
+    let error = unsafe { options.window("nosuch").map_plain(&file) };
+    assert!(matches!(error, Err(Error::NotADevice { .. })), "{error:?}");
+}
+
+#[test]
 fn bytes_are_written_to_a_file_without_a_copy() {
     let source = file(3 * PAGE);
     let mut target = tempfile::tempfile().unwrap();

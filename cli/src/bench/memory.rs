@@ -47,7 +47,7 @@ impl Who {
 pub(crate) struct Memory {
     pub(crate) who: Who,
     pub(crate) size: u64,
-    fd: OwnedFd,
+    file: measure::Fixed,
     /// What it is a part of; goes after the file.
     _made: Option<Made>,
 }
@@ -80,36 +80,33 @@ impl Memory {
         let memory = Self {
             who,
             size,
-            fd,
+            file: measure::Fixed::new(fd, size)?,
             _made: made,
         };
         // Where it cannot be had, that is an error here, and not a signal at the first touch.
-        let mapped = MapOptions::new()
-            .range(..size)
-            .populate()
-            .map_plain(&memory.fd);
+        let mapped = memory.file.map(&MapOptions::new().populate(), size);
         touch(&mapped.with_context(context)?);
         Ok(memory)
     }
 
     /// Maps the first `size` bytes.
     pub(crate) fn map(&self, size: u64) -> Result<Mapping> {
-        let mut options = MapOptions::new().range(..size);
+        let mut options = MapOptions::new();
         if self.who == Who::Populated {
             options = options.populate();
         }
-        Ok(options.map_plain(&self.fd)?)
+        Ok(self.file.map(&options, size)?)
     }
 
     /// The file, as that of a device.
     pub(crate) fn device(&self) -> Result<Device> {
-        Ok(self.fd.try_clone()?.try_into()?)
+        Ok(self.as_fd().try_clone_to_owned()?.try_into()?)
     }
 }
 
 impl AsFd for Memory {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.as_fd()
+        self.file.as_fd()
     }
 }
 
