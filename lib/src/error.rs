@@ -80,11 +80,11 @@ pub enum Error {
     #[error("the mapping is read-only: its device was opened so, or it was mapped so")]
     ReadOnly,
 
-    /// Bytes of a mapping went away while it was in use: its file became shorter, or the disk cannot
-    /// be read. The bytes before were copied.
+    /// Bytes of a mapping cannot be accessed any more: its file became shorter, the disk cannot be read, or it
+    /// is memory that the kernel copies for nobody. The bytes before were copied.
     #[error(
-        "the bytes from offset {offset} on are gone from a mapping of {size} bytes: \
-         its file became shorter, or cannot be read"
+        "cannot access the bytes from offset {offset} on of a mapping of {size} bytes: \
+         its file became shorter, its disk failed, or the kernel does not copy such memory"
     )]
     Gone {
         /// The first byte of the mapping or view that could not be accessed, or one shortly before.

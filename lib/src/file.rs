@@ -29,6 +29,9 @@ const TMPFS: u32 = 0x0102_1994;
 /// The magic number of the file system of files of huge pages, memfds among them.
 const HUGETLBFS: u32 = 0x9584_58f6;
 
+/// The magic number of the file system of `memfd_secret`.
+const SECRETMEM: u32 = 0x5345_434d;
+
 /// How a file is mapped.
 pub(crate) struct Paging {
     /// Bytes of a page: a mapping is of whole ones.
@@ -172,10 +175,16 @@ impl File<'_> {
                 if file_system == HUGETLBFS {
                     page = block;
                 }
-                let sealed = [TMPFS, HUGETLBFS].contains(&file_system)
-                    && fcntl_get_seals(self.0).is_ok_and(|seals| seals.contains(SealFlags::SHRINK));
-                if sealed {
-                    // Asked for after the seal was seen: it does not become less any more.
+                let keeps_its_size = match file_system {
+                    TMPFS | HUGETLBFS => {
+                        fcntl_get_seals(self.0).is_ok_and(|seals| seals.contains(SealFlags::SHRINK))
+                    }
+                    // It is given a size once.
+                    SECRETMEM => true,
+                    _ => false,
+                };
+                if keeps_its_size {
+                    // Asked for after that was known: it does not become less any more.
                     end.div_ceil(page) > size(&self.stat()?).div_ceil(page)
                 } else {
                     !DEVICES_FILES.contains(&file_system)

@@ -188,11 +188,16 @@ impl MapOptions {
     /// by seeking to the end and back, which moves the position of the open file for a moment.
     ///
     /// A regular file can become shorter, and a disk can fail, while they are mapped. Then an access
-    /// is an error, [`Error::Gone`], where a plain one would end the process with `SIGBUS`; but to the end of the
-    /// page in which the file ends now, there are zeroes. The price:
-    /// the kernel does each copy, which costs a system call of about half a microsecond, and there are no
-    /// atomic accesses. A memfd that was sealed against shrinking is free of that, as devices are. Where a
-    /// sandbox forbids `process_vm_readv`, such a copy answers `PERM` or `NOSYS`.
+    /// is an error, [`Error::Gone`], where a plain one would end the process with `SIGBUS`; but up to the end of
+    /// the page in which the file ends now, there are zeroes. The price: the kernel does each copy, which costs
+    /// a system call of about half a microsecond, and there are no atomic accesses. Where a sandbox forbids
+    /// `process_vm_readv`, such a copy answers `PERM` or `NOSYS`.
+    ///
+    /// Files that cannot become shorter are free of that: a memfd that was sealed against shrinking, secret
+    /// memory (`memfd_secret`), a dma-buf, and the memory of devices, such as a PCI device's BAR in sysfs or
+    /// another character device. But a device can be unplugged while its memory is mapped. Some drivers take
+    /// the mapping away then, and an access ends the process with `SIGBUS`, as one to failing RAM does: the
+    /// kernel has no call that would copy such memory instead. chrmem's own devices never do that.
     ///
     /// # Errors
     ///

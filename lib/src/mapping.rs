@@ -127,9 +127,9 @@ impl Mapping {
         self.pages.writable()
     }
 
-    /// Whether the mapping's bytes can go away, because its file can become shorter. Then every access
-    /// is a system call, and atomic ones are not possible:
-    /// [`MapOptions::map_file`](crate::MapOptions::map_file) says more.
+    /// Whether the mapping's bytes can go away, because its file can become shorter or its disk can fail. Then
+    /// every access is a system call, and atomic ones are not possible:
+    /// [`MapOptions::map_file`](crate::MapOptions::map_file) says more, also of devices that are unplugged.
     ///
     /// ```
     /// assert!(!chrmem::Mapping::anonymous(100)?.can_shrink());

@@ -8,7 +8,7 @@ use rustix::fs::{fcntl_setfl, OFlags};
 use rustix::pipe::{pipe_with, PipeFlags};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -35,6 +35,15 @@ fn memfd(size: usize, seals: SealFlags) -> OwnedFd {
     ftruncate(&fd, size as u64).unwrap();
     fcntl_add_seals(&fd, seals).unwrap();
     fd
+}
+
+/// A file of secret memory, unless the kernel has none.
+#[allow(unsafe_code, reason = "rustix does not have this call")]
+fn memfd_secret() -> Option<OwnedFd> {
+    // SAFETY: the call touches no memory.
+    let fd = unsafe { libc::syscall(libc::SYS_memfd_secret, libc::O_CLOEXEC) };
+    // SAFETY: the kernel has just made it, for this caller.
+    (fd >= 0).then(|| unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 fn pattern(size: usize) -> Vec<u8> {
@@ -218,6 +227,13 @@ fn a_file_that_became_shorter_is_an_error_for_every_access() {
                 panic!("no error")
             };
             assert_eq!(error.errno(), Some(Errno::FAULT));
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "cannot access the bytes from offset {at} on of a mapping of 16384 bytes: its file became \
+                     shorter, its disk failed, or the kernel does not copy such memory"
+                )
+            );
             let Error::Gone { offset, size, .. } = error else {
                 panic!("{error:?}")
             };
@@ -311,6 +327,25 @@ fn a_memfd_that_cannot_shrink_is_memory_like_any() {
         let memory = MapOptions::new().map_file(&open).unwrap();
         assert!(memory.can_shrink(), "{seals:?}");
     }
+}
+
+/// Secret memory cannot shrink, and the kernel does not copy it for anyone: so it is accessed like any memory.
+#[test]
+fn secret_memory_is_memory_like_any() {
+    let Some(secret) = memfd_secret() else {
+        // Off by a kernel parameter, or not built in.
+        return;
+    };
+    ftruncate(&secret, 2 * PAGE as u64).unwrap();
+    let memory = MapOptions::new().map_file(&secret).unwrap();
+    assert!(!memory.can_shrink());
+    memory.copy_from(100, b"secret").unwrap();
+    assert_eq!(memory.c_string(100).unwrap(), b"secret");
+    assert_eq!(ftruncate(&secret, PAGE as u64), Err(Errno::INVAL));
+    // What lies behind the end is not there.
+    let end = 3 * PAGE as u64;
+    let error = MapOptions::new().range(..end).map_file(&secret);
+    assert!(matches!(error, Err(Error::PastEnd { .. })), "{error:?}");
 }
 
 #[test]
