@@ -4,18 +4,21 @@
 
 use crate::cpu_access::{CpuAccess, Direction};
 use crate::error::{Error, Result};
-use crate::file::File;
-use crate::info::{Info, Window};
+use crate::file::{File, Paging};
+use crate::info::{CacheMode, Info, MemoryKind, Window};
 use crate::map_options::{limits, MapOptions};
 use crate::mapping::Mapping;
-use crate::{raw, wait};
+use crate::raw::{self, Backing};
+use crate::wait;
 use chrmem_uapi::abi;
 use rustix::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use rustix::param::page_size;
 use std::fmt::Display;
-use std::ops::RangeBounds;
+use std::ops::{Range, RangeBounds};
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 /// An open chrmem device.
@@ -36,6 +39,11 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Device {
     fd: OwnedFd,
+    /// Whether it is a chrmem device, and not a file that stands in for one.
+    checked: bool,
+    /// The offsets of its windows that are cached RAM, once they were asked for: an open file's windows stay
+    /// what they are.
+    ram: OnceLock<Vec<Range<u64>>>,
 }
 
 impl Device {
@@ -93,7 +101,46 @@ impl Device {
 
     /// The device that a file is, which the caller promises it to be.
     pub(crate) fn assume(fd: OwnedFd) -> Self {
-        Self { fd }
+        Self {
+            fd,
+            checked: false,
+            ram: OnceLock::new(),
+        }
+    }
+
+    /// How a range is mapped.
+    pub(crate) fn paging(&self, range: Range<u64>) -> Result<Paging> {
+        if !self.checked {
+            return self.file().paging(range.end);
+        }
+        // Where that cannot be told, mapping will fail, and tell why.
+        let is_ram = self
+            .ram()
+            .is_ok_and(|ram| ram.iter().any(|window| window.contains(&range.start)));
+        Ok(Paging {
+            page: page_size() as u64,
+            backing: match is_ram {
+                true => Backing::Ram,
+                false => Backing::Device,
+            },
+        })
+    }
+
+    /// The offsets of its windows that are cached RAM.
+    fn ram(&self) -> Result<&[Range<u64>]> {
+        if let Some(known) = self.ram.get() {
+            return Ok(known);
+        }
+        let is_ram = |window: &Window| {
+            matches!(
+                window.memory,
+                MemoryKind::Pages | MemoryKind::Contiguous | MemoryKind::Dma
+            ) && window.cache == CacheMode::Cached
+        };
+        let windows = self.windows()?.into_iter().filter(is_ram);
+        Ok(self
+            .ram
+            .get_or_init(|| windows.map(|it| it.range()).collect()))
     }
 
     /// What the device tells of itself.
@@ -422,7 +469,10 @@ impl TryFrom<OwnedFd> for Device {
 
     fn try_from(fd: OwnedFd) -> Result<Self> {
         File(fd.as_fd()).check_is_device()?;
-        Ok(Self::assume(fd))
+        Ok(Self {
+            checked: true,
+            ..Self::assume(fd)
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::info::{Info, Window};
-use crate::raw;
+use crate::raw::{self, Backing};
 use chrmem_uapi::abi;
 use rustix::fd::{AsRawFd, BorrowedFd};
 use rustix::fs::{
@@ -36,8 +36,8 @@ const SECRETMEM: u32 = 0x5345_434d;
 pub(crate) struct Paging {
     /// Bytes of a page: a mapping is of whole ones.
     pub(crate) page: u64,
-    /// Whether a mapping can lose its bytes: because the file becomes shorter, or because its disk fails.
-    pub(crate) can_shrink: bool,
+    /// What is behind a mapping.
+    pub(crate) backing: Backing,
 }
 
 /// An open file.
@@ -169,7 +169,7 @@ impl File<'_> {
     pub(crate) fn paging(&self, end: u64) -> Result<Paging> {
         let stat = self.stat()?;
         let mut page = page_size() as u64;
-        let can_shrink = match FileType::from_raw_mode(stat.st_mode) {
+        let backing = match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
                 let (file_system, block) = self.file_system()?;
                 if file_system == HUGETLBFS {
@@ -185,14 +185,22 @@ impl File<'_> {
                 };
                 if keeps_its_size {
                     // Asked for after that was known: it does not become less any more.
-                    end.div_ceil(page) > size(&self.stat()?).div_ceil(page)
+                    let pages = size(&self.stat()?).div_ceil(page);
+                    if end.div_ceil(page) <= pages {
+                        Backing::Ram
+                    } else {
+                        Backing::Fleeting
+                    }
+                } else if DEVICES_FILES.contains(&file_system) {
+                    Backing::Device
                 } else {
-                    !DEVICES_FILES.contains(&file_system)
+                    Backing::Fleeting
                 }
             }
-            file_type => file_type == FileType::BlockDevice,
+            FileType::BlockDevice => Backing::Fleeting,
+            _ => Backing::Device,
         };
-        Ok(Paging { page, can_shrink })
+        Ok(Paging { page, backing })
     }
 
     /// Whether the file, which is a regular one, is a device's memory.

@@ -20,8 +20,8 @@
 //! ```
 //!
 //! Whoever else has the device open writes to the same memory, at any time. That is why a mapping
-//! gives out no `&[u8]`: every access copies, by volatile loads and stores, or is atomic. Who can promise
-//! that nobody writes finds a door, marked `unsafe`: [`View::as_slice`].
+//! gives out no `&[u8]`: every access copies, or is atomic. If you can guarantee that there is no concurrent writer,
+//! use the unsafe [`View::as_slice`].
 //!
 //! | to | there is |
 //! |---|---|
@@ -38,6 +38,7 @@
 //! A test needs no device: [`Mapping::anonymous`] has the same methods.
 
 mod array;
+mod atomic;
 mod bell;
 mod cpu_access;
 mod device;
@@ -55,6 +56,7 @@ mod view;
 mod wait;
 
 pub use array::Array;
+pub use atomic::Atomic;
 pub use bell::{Bell, EventBell};
 pub use cpu_access::{CpuAccess, Direction};
 pub use device::Device;

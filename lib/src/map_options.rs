@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::file::{File, Paging};
 use crate::info::Window;
 use crate::mapping::Mapping;
-use crate::raw::{Pages, Terms};
+use crate::raw::{Backing, Pages, Terms};
 use rustix::fd::AsFd;
 use rustix::io::Errno;
 use rustix::param::page_size;
@@ -171,15 +171,21 @@ impl MapOptions {
     /// ```
     pub fn map(&self, device: &Device) -> Result<Mapping> {
         let file = File(device.as_fd());
-        if let Some(window) = self.find_window(&file)? {
-            return self.map_range(&file, self.range_in(&file, &window)?);
-        }
-        let (start, end) = limits(&self.range);
-        let end = match end {
-            None => file.info()?.size,
-            Some(end) => end,
+        let range = match self.find_window(&file)? {
+            Some(window) => self.range_in(&file, &window)?,
+            None => {
+                let (start, end) = limits(&self.range);
+                let end = match end {
+                    None => file.info()?.size,
+                    Some(end) => end,
+                };
+                start..end
+            }
         };
-        self.map_range(&file, start..end)
+        let start = range.start;
+        self.map_as(&file, range, |end| {
+            Ok((self.is_writable(&file)?, device.paging(start..end)?))
+        })
     }
 
     /// Maps any file that can be mapped: a regular one, a block device, another device.
@@ -260,7 +266,8 @@ impl MapOptions {
     ) -> Result<Mapping> {
         let paging = Paging {
             page,
-            can_shrink: false,
+            // Whatever it is, this is right.
+            backing: Backing::Device,
         };
         self.map_as(file, range, |_| Ok((!self.read_only, paging)))
     }
@@ -303,9 +310,13 @@ impl MapOptions {
     /// Maps a range of a file.
     fn map_range(&self, file: &File<'_>, range: Range<u64>) -> Result<Mapping> {
         self.map_as(file, range, |end| {
-            let writable = !self.read_only && (self.private || file.is_writable()?);
-            Ok((writable, file.paging(end)?))
+            Ok((self.is_writable(file)?, file.paging(end)?))
         })
+    }
+
+    /// Whether the mapping is to be writable.
+    fn is_writable(&self, file: &File<'_>) -> Result<bool> {
+        Ok(!self.read_only && (self.private || file.is_writable()?))
     }
 
     /// Maps a range of a file; `known` says, of the range's end, whether the mapping is to be writable and
@@ -320,7 +331,7 @@ impl MapOptions {
         if start >= end {
             return Err(Error::EmptyRange { start, end });
         }
-        let (writable, Paging { page, can_shrink }) = known(end)?;
+        let (writable, Paging { page, backing }) = known(end)?;
         // The kernel maps whole pages, counted from a page's start.
         let first_page = start - start % page;
         let whole = (end - first_page).checked_next_multiple_of(page);
@@ -335,10 +346,10 @@ impl MapOptions {
             private: self.private,
             populate: self.populate,
             lock: self.lock,
-            guarded: can_shrink,
+            backing,
         };
         let pages = Pages::map(file.0, first_page, size, terms).map_err(refused)?;
-        Ok(Mapping::new(pages, lead, length, start))
+        Ok(Mapping::new(pages.narrow(lead, length), start))
     }
 }
 

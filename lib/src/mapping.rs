@@ -3,6 +3,7 @@
 //! A file's memory in this process.
 
 use crate::array::Array;
+use crate::atomic::Atomic;
 use crate::error::{Error, Result};
 use crate::raw::{Pages, Word};
 use crate::view::View;
@@ -19,7 +20,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// [`private`](crate::MapOptions::private). Closing the [`Device`](crate::Device) does not end a mapping.
 ///
 /// Others may write at any time, so the bytes of one copy can be a mixture of old and new ones, and
-/// two copies of the same bytes can differ. A copy moves aligned groups of eight bytes at once.
+/// two copies of the same bytes can differ. Aligned integers of up to eight bytes are whole: in values that are
+/// [`read`](Self::read) and [`written`](Self::write), and in all copies of a device's memory. Copies of RAM
+/// ([`copy_to`](Self::copy_to), [`copy_from`](Self::copy_from)) are made in the quickest way, and promise nothing.
 ///
 /// A mapping may be used by several threads at the same time. A child made by `fork` has it too.
 ///
@@ -35,24 +38,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 #[derive(Debug)]
 pub struct Mapping {
     pages: Pages,
-    /// Bytes of the first page that lie before the range.
-    lead: usize,
-    /// Bytes of the range.
-    len: usize,
     /// Where in the file the range starts, in bytes.
     offset: u64,
 }
 
 impl Mapping {
-    /// The `len` bytes of `pages` behind its first `lead` ones, which lie in the pages, and at
-    /// `offset` in the file.
-    pub(crate) fn new(pages: Pages, lead: usize, len: usize, offset: u64) -> Self {
-        Self {
-            pages,
-            lead,
-            len,
-            offset,
-        }
+    /// The range of `pages`, which starts at `offset` in the file.
+    pub(crate) fn new(pages: Pages, offset: u64) -> Self {
+        Self { pages, offset }
     }
 
     /// `len` zeroes that belong to this process alone: memory for tests and examples, where there is
@@ -73,7 +66,7 @@ impl Mapping {
             return Err(Error::EmptyRange { start: 0, end: 0 });
         }
         match Pages::anonymous(len) {
-            Ok(pages) => Ok(Self::new(pages, 0, len, 0)),
+            Ok(pages) => Ok(Self::new(pages, 0)),
             Err(errno) => Err(Error::Refused {
                 tried: format!("map {len} bytes of memory"),
                 errno,
@@ -88,8 +81,9 @@ impl Mapping {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.all().len()
     }
 
     /// Whether nothing is mapped, which is never the case.
@@ -99,8 +93,9 @@ impl Mapping {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Where in the device or file the mapping starts, in bytes.
@@ -123,8 +118,9 @@ impl Mapping {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn is_writable(&self) -> bool {
-        self.pages.writable()
+        self.all().is_writable()
     }
 
     /// Whether the mapping's bytes can go away, because its file can become shorter or its disk can fail. Then
@@ -137,7 +133,7 @@ impl Mapping {
     /// ```
     #[must_use]
     pub fn can_shrink(&self) -> bool {
-        self.pages.guarded()
+        self.all().can_shrink()
     }
 
     /// All of it, as a view.
@@ -148,8 +144,9 @@ impl Mapping {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn all(&self) -> View<'_> {
-        View::new(&self.pages, self.lead, self.len)
+        View::new(self.pages.span())
     }
 
     /// A part of it. The bounds are checked here, and not again.
@@ -164,6 +161,7 @@ impl Mapping {
     /// assert!(memory.view(10..101).is_err());
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn view(&self, range: impl RangeBounds<usize>) -> Result<View<'_>> {
         self.all().view(range)
     }
@@ -181,6 +179,7 @@ impl Mapping {
     /// memory.copy_to(0, &mut header)?;
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn copy_to(&self, offset: usize, target: &mut [u8]) -> Result<()> {
         self.all().copy_to(offset, target)
     }
@@ -198,6 +197,7 @@ impl Mapping {
     /// memory.copy_from(100, b"at byte one hundred")?;
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn copy_from(&self, offset: usize, source: &[u8]) -> Result<()> {
         self.all().copy_from(offset, source)
     }
@@ -231,6 +231,7 @@ impl Mapping {
     /// assert_eq!(memory.read::<[f32; 2]>(8)?, [0.0, 0.0]);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn read<T: FromBytes + IntoBytes>(&self, offset: usize) -> Result<T> {
         self.all().read(offset)
     }
@@ -247,6 +248,7 @@ impl Mapping {
     /// assert_eq!(memory.read::<f64>(8)?, 1.5);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn write<T: IntoBytes + Immutable + ?Sized>(&self, offset: usize, value: &T) -> Result<()> {
         self.all().write(offset, value)
     }
@@ -261,6 +263,7 @@ impl Mapping {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn array<T: FromBytes + IntoBytes + Immutable>(&self) -> Array<'_, T> {
         self.all().array()
     }
@@ -282,6 +285,7 @@ impl Mapping {
     /// assert_eq!(memory.load::<u32>(64, Ordering::Acquire)?, 0);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn load<W: Word>(&self, offset: usize, order: Ordering) -> Result<W> {
         self.all().load(offset, order)
     }
@@ -304,11 +308,12 @@ impl Mapping {
     /// assert_eq!(memory.read::<i64>(64)?, -7);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn store<W: Word>(&self, offset: usize, value: W, order: Ordering) -> Result<()> {
         self.all().store(offset, value, order)
     }
 
-    /// The integer at `offset` as an atomic of the standard library: see [`View::atomic`].
+    /// The integer at `offset`, for atomic accesses: see [`View::atomic`].
     ///
     /// # Errors
     ///
@@ -321,8 +326,9 @@ impl Mapping {
     /// assert!(!memory.atomic::<u8>(3)?.swap(1, Ordering::AcqRel) == 255);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
-    pub fn atomic<W: Word>(&self, offset: usize) -> Result<&W::Atomic> {
-        self.all().atomic::<W>(offset)
+    #[inline]
+    pub fn atomic<W: Word>(&self, offset: usize) -> Result<Atomic<'_, W>> {
+        self.all().atomic(offset)
     }
 
     /// Writes all bytes to a file, without a copy in this process: see [`View::write_to`].
@@ -354,6 +360,7 @@ impl Mapping {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
         self.all().as_ptr()
     }

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::file::{File, Paging};
 use crate::map_options::MapOptions;
 use crate::mapping::Mapping;
-use crate::raw::peers;
+use crate::raw::{peers, Backing};
 use crate::view::View;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
@@ -48,8 +48,8 @@ impl Fixed {
     ///
     /// [`Error::CanShrink`] if the file can become shorter.
     pub fn new(file: OwnedFd, size: u64) -> Result<Self> {
-        let Paging { page, can_shrink } = File(file.as_fd()).paging(size)?;
-        if can_shrink {
+        let Paging { page, backing } = File(file.as_fd()).paging(size)?;
+        if backing == Backing::Fleeting {
             return Err(Error::CanShrink);
         }
         Ok(Self { file, size, page })

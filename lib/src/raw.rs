@@ -19,12 +19,10 @@ use rustix::io::Errno;
 use rustix::ioctl::{ioctl, opcode, Getter, Ioctl, IoctlOutput, NoArg, Opcode, Setter, Updater};
 use rustix::mm::{mlock, mmap, mmap_anonymous, munmap, MapFlags, ProtFlags};
 use std::ffi::c_void;
+use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{
-    AtomicI16, AtomicI32, AtomicI64, AtomicI8, AtomicIsize, AtomicU16, AtomicU32, AtomicU64,
-    AtomicU8, AtomicUsize, Ordering,
-};
-use zerocopy::FromBytes;
+use std::sync::atomic::Ordering;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The device's description.
 pub(crate) fn info(fd: BorrowedFd<'_>) -> Result<abi::Info, Errno> {
@@ -211,6 +209,19 @@ pub(crate) fn block_device_size(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     unsafe { ioctl(fd, Getter::<BLKGETSIZE64, u64>::new()) }
 }
 
+/// What is behind pages, which says how they may be accessed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Backing {
+    /// RAM that stays: any instruction will do.
+    Ram,
+    /// Memory of a device, or what could be: aligned loads and stores of 1, 2, 4 or 8 bytes. A register must be
+    /// read as a whole, and some processors refuse any other access to such memory.
+    Device,
+    /// What can go away while it is mapped, because a file becomes shorter or a disk fails: the kernel does
+    /// every access, and tells, where a plain one would end the process.
+    Fleeting,
+}
+
 /// How pages are to be mapped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
@@ -222,39 +233,40 @@ pub(crate) struct Terms {
     pub(crate) populate: bool,
     /// They stay in memory.
     pub(crate) lock: bool,
-    /// They can go away while they are mapped, because their file becomes shorter: the kernel does
-    /// every access, and tells, where a plain one would end the process.
-    pub(crate) guarded: bool,
+    /// What is behind them.
+    pub(crate) backing: Backing,
 }
 
-/// An access that was broken off: the first so many bytes were copied.
+/// Why an access was not done, or not to its end.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Broken {
-    pub(crate) done: usize,
-    pub(crate) errno: Errno,
+pub(crate) enum Failure {
+    /// It does not lie in the span; nothing was accessed.
+    Outside,
+    /// It was broken off: the first `done` bytes were copied.
+    Broken { done: usize, errno: Errno },
 }
 
-/// Whole pages, mapped into this process until dropped.
+/// Whole pages, mapped into this process until dropped, and a range of their bytes.
 ///
 /// # Invariants
 ///
 /// `base` is the start of `size` bytes that `mmap` gave and that nothing but `drop` unmaps: no more than
-/// `isize::MAX`. They can be read, and written if `writable`, by whatever means unless `guarded`, else by
-/// the kernel only. No reference to them exists, ever, but to atomics.
+/// `isize::MAX`. The `len` bytes from `first` on lie in them. They can be read, and written if `writable`, in the ways of `backing`. They are no Rust
+/// allocation: no reference to them exists but for what [`View::as_slice`] gives out, on its caller's promise.
 #[derive(Debug)]
 pub(crate) struct Pages {
     base: NonNull<u8>,
     size: usize,
+    first: NonNull<u8>,
+    len: usize,
     writable: bool,
-    guarded: bool,
+    backing: Backing,
 }
 
 // SAFETY: the pages belong to the process, not to a thread: any thread may use or unmap them.
 unsafe impl Send for Pages {}
 
-// SAFETY: threads that share a `Pages` can only copy plain integers in and out, by volatile accesses,
-// by atomic ones, or by the kernel. Others, outside of this process, write the same bytes anyway:
-// mixed bytes are a possible outcome of every copy, and each mixture of bytes is a valid value.
+// SAFETY: nothing can be done with a shared `Pages` but to make spans of it, which are `Sync` themselves.
 unsafe impl Sync for Pages {}
 
 impl Pages {
@@ -293,8 +305,10 @@ impl Pages {
         let pages = Self {
             base,
             size,
+            first: base,
+            len: size,
             writable: terms.writable,
-            guarded: terms.guarded,
+            backing: terms.backing,
         };
         if terms.lock {
             // SAFETY: these are bytes that `mmap` gave; that they stay in memory changes none of them.
@@ -316,181 +330,36 @@ impl Pages {
         Ok(Self {
             base,
             size,
+            first: base,
+            len: size,
             writable: true,
-            guarded: false,
+            backing: Backing::Ram,
         })
     }
 
-    /// Where the pages start.
-    pub(crate) fn as_ptr(&self) -> *mut u8 {
-        self.base.as_ptr()
-    }
-
-    /// Whether the pages can be written.
-    pub(crate) fn writable(&self) -> bool {
-        self.writable
-    }
-
-    /// Whether only the kernel may touch the pages, because they can go away.
-    pub(crate) fn guarded(&self) -> bool {
-        self.guarded
-    }
-
-    /// Copies the bytes from `offset` on into `target`.
-    ///
-    /// # Errors
-    ///
-    /// `FAULT` where guarded pages have gone away; what the kernel says if it will not copy.
+    /// The same pages, of which only the `len` bytes behind the first `lead` ones are wanted.
     ///
     /// # Panics
     ///
-    /// If they do not all lie in the pages.
-    pub(crate) fn read(&self, offset: usize, target: &mut [u8]) -> Result<(), Broken> {
-        let source = self.first_of(offset, target.len()).cast_const();
-        if self.guarded {
-            let here = libc::iovec {
-                iov_base: target.as_mut_ptr().cast(),
-                iov_len: target.len(),
-            };
-            let there = libc::iovec {
-                iov_base: source.cast_mut().cast(),
-                iov_len: target.len(),
-            };
-            // SAFETY: the kernel writes to nothing but `here`, which is `target`, and only reads from
-            // `there`, of which it needs no promise.
-            return unsafe { by_the_kernel(libc::process_vm_readv, here, there) };
+    /// If they do not lie in the range.
+    pub(crate) fn narrow(mut self, lead: usize, len: usize) -> Self {
+        let Span { base, .. } = self.span().span(lead, len).expect("a part of the pages");
+        // INVARIANT: they lie in the old range, and so in the pages.
+        (self.first, self.len) = (base, len);
+        self
+    }
+
+    /// The range.
+    #[inline]
+    pub(crate) fn span(&self) -> Span<'_> {
+        // INVARIANT: by the type's invariant the bytes lie in the pages, which stay while `self` is borrowed.
+        Span {
+            base: self.first,
+            len: self.len,
+            writable: self.writable,
+            backing: self.backing,
+            pages: PhantomData,
         }
-        let mut source = source;
-        let (head, rest) = target.split_at_mut(bytes_to_word(source).min(target.len()));
-        let Ok((words, tail)) = <[[u8; size_of::<u64>()]]>::mut_from_prefix(rest) else {
-            unreachable!("bytes are aligned everywhere")
-        };
-        // SAFETY: `first_of` found `target.len()` bytes from `source` on, and the steps below add up
-        // to that many; by the type's invariant they can be read. After `head`, `source` is aligned
-        // for a `u64`.
-        unsafe {
-            for byte in head {
-                *byte = source.read_volatile();
-                source = source.add(1);
-            }
-            for word in words {
-                *word = source.cast::<u64>().read_volatile().to_ne_bytes();
-                source = source.add(word.len());
-            }
-            for byte in tail {
-                *byte = source.read_volatile();
-                source = source.add(1);
-            }
-        }
-        Ok(())
-    }
-
-    /// Copies `source` over the bytes from `offset` on.
-    ///
-    /// # Errors
-    ///
-    /// As [`read`](Self::read).
-    ///
-    /// # Panics
-    ///
-    /// If they do not all lie in the pages, or the pages cannot be written.
-    pub(crate) fn write(&self, offset: usize, source: &[u8]) -> Result<(), Broken> {
-        assert!(self.writable);
-        let mut target = self.first_of(offset, source.len());
-        if self.guarded {
-            let here = libc::iovec {
-                iov_base: source.as_ptr().cast_mut().cast(),
-                iov_len: source.len(),
-            };
-            let there = libc::iovec {
-                iov_base: target.cast(),
-                iov_len: source.len(),
-            };
-            // SAFETY: the kernel only reads from `here`, which is `source`, and writes to `there`,
-            // which is in the pages, to which no reference exists and which can be written.
-            return unsafe { by_the_kernel(libc::process_vm_writev, here, there) };
-        }
-        let (head, rest) = source.split_at(bytes_to_word(target).min(source.len()));
-        let Ok((words, tail)) = <[[u8; size_of::<u64>()]]>::ref_from_prefix(rest) else {
-            unreachable!("bytes are aligned everywhere")
-        };
-        // SAFETY: `first_of` found `source.len()` bytes from `target` on, and the steps below add up
-        // to that many; by the type's invariant and the assertion above they can be written. After
-        // `head`, `target` is aligned for a `u64`.
-        unsafe {
-            for byte in head {
-                target.write_volatile(*byte);
-                target = target.add(1);
-            }
-            for word in words {
-                target
-                    .cast::<u64>()
-                    .write_volatile(u64::from_ne_bytes(*word));
-                target = target.add(word.len());
-            }
-            for byte in tail {
-                target.write_volatile(*byte);
-                target = target.add(1);
-            }
-        }
-        Ok(())
-    }
-
-    /// Has the kernel write the bytes from `offset` on to a file, with one `write(2)`: how many it
-    /// took. Where guarded pages have gone away, that is `FAULT`.
-    ///
-    /// # Panics
-    ///
-    /// If they do not all lie in the pages.
-    pub(crate) fn write_to(
-        &self,
-        fd: BorrowedFd<'_>,
-        offset: usize,
-        length: usize,
-    ) -> Result<usize, Errno> {
-        let source = self.first_of(offset, length).cast_const();
-        // SAFETY: the kernel only reads from the bytes, of which it needs no promise.
-        let count = unsafe { libc::write(fd.as_raw_fd(), source.cast(), length) };
-        usize::try_from(count).map_err(|_| last_errno())
-    }
-
-    /// The `count` words from `offset` on, to be accessed atomically.
-    ///
-    /// # Panics
-    ///
-    /// If they do not lie in the pages, are not aligned, or may be touched by the kernel only.
-    pub(crate) fn atomics<W: Word>(&self, offset: usize, count: usize) -> &[W::Atomic] {
-        assert!(!self.guarded);
-        let bytes = count.checked_mul(size_of::<W>());
-        let first = self.first_of(offset, bytes.expect("an array in memory"));
-        let first = first.cast::<W::Atomic>();
-        assert!(first.is_aligned());
-        // SAFETY: as in `atomic`, for each of the `count` words, which are no more than a slice can have:
-        // the pages are not.
-        unsafe { std::slice::from_raw_parts(first, count) }
-    }
-
-    /// The `W` at `offset`, to be accessed atomically. Only loads may be done unless the pages can be
-    /// written.
-    ///
-    /// # Panics
-    ///
-    /// If it does not lie in the pages, is not aligned, or may be touched by the kernel only.
-    pub(crate) fn atomic<W: Word>(&self, offset: usize) -> &W::Atomic {
-        assert!(!self.guarded);
-        let word = self.first_of(offset, size_of::<W>()).cast::<W::Atomic>();
-        assert!(word.is_aligned());
-        // SAFETY: `first_of` found the bytes of a `W` there, which is as large as its atomic; they are
-        // aligned and stay mapped for as long as `self` is borrowed. Any bytes are a value of an
-        // atomic integer, and others may write to one.
-        unsafe { &*word }
-    }
-
-    /// Where byte `offset` is, after a check that `length` bytes from there on lie in the pages.
-    fn first_of(&self, offset: usize, length: usize) -> *mut u8 {
-        assert!(offset <= self.size && length <= self.size - offset);
-        // SAFETY: the byte lies in the pages or directly behind them, as was just checked.
-        unsafe { self.base.as_ptr().add(offset) }
     }
 }
 
@@ -502,6 +371,474 @@ impl Drop for Pages {
         // It refuses part of a huge page, which only a plain mapping can be of.
         debug_assert!(matches!(unmapped, Ok(()) | Err(Errno::INVAL)));
     }
+}
+
+/// Some bytes of [`Pages`]. Others may write to them at any time: other processes, the kernel, a device, other
+/// threads of this process.
+///
+/// So nothing here rests on what Rust says of its own memory, where that would be a data race. The bytes are
+/// outside of all Rust allocations, and each access has one of these rules to rest on:
+///
+/// - **A volatile load or store** of an integer, aligned. Outside of all allocations these are allowed wherever the
+///   hardware gives them a meaning ([`std::ptr::read_volatile`]), and compilers make one instruction of each.
+///   It gives whole integers, old or new ones, and no order.
+/// - **Assembly**, for atomic accesses ([`Word`]), and **foreign code**, for large copies: the C library's
+///   `memcpy`, and the kernel's `process_vm_readv`. Both may access what is no Rust allocation as they like. What
+///   comes of racing accesses, of different sizes as well, is the processor's rule: on x86-64 an aligned access
+///   of up to eight bytes is done as a whole, and a copy can be a mixture of old and new bytes.
+///
+/// References to atomics of the standard library are never made: they would be of Rust's memory model, which
+/// forbids racing accesses of different sizes, volatile ones at the same time, and most atomic loads of
+/// read-only pages.
+///
+/// # Invariants
+///
+/// The `len` bytes from `base` on lie in [`Pages`] that are mapped for `'a`; `writable` and `backing` are theirs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Span<'a> {
+    base: NonNull<u8>,
+    len: usize,
+    writable: bool,
+    backing: Backing,
+    pages: PhantomData<&'a Pages>,
+}
+
+// SAFETY: the pages are mapped in the whole process.
+unsafe impl Send for Span<'_> {}
+
+// SAFETY: threads that share a span can only access its bytes in the ways that the type's documentation lists,
+// each of which is allowed while others write to the same bytes.
+unsafe impl Sync for Span<'_> {}
+
+/// From how many bytes on a copy of RAM is the C library's `memcpy`; below, the call costs more than it saves.
+const LARGE: usize = 64;
+
+// By value, so that a span needs no memory where its accesses need none.
+impl<'a> Span<'a> {
+    /// Bytes.
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        self.len
+    }
+
+    /// Whether they can be written.
+    #[inline]
+    pub(crate) fn writable(self) -> bool {
+        self.writable
+    }
+
+    /// What is behind them.
+    #[inline]
+    pub(crate) fn backing(self) -> Backing {
+        self.backing
+    }
+
+    /// Where they start.
+    #[inline]
+    pub(crate) fn as_ptr(self) -> *mut u8 {
+        self.base.as_ptr()
+    }
+
+    /// The `len` bytes from `start` on, if they lie in the span.
+    #[inline]
+    pub(crate) fn span(self, start: usize, len: usize) -> Option<Self> {
+        // INVARIANT: they lie in this span, hence in the same pages.
+        Some(Self {
+            base: self.at(start, len)?,
+            len,
+            ..self
+        })
+    }
+
+    /// Where byte `offset` is, if `length` bytes from there on lie in the span.
+    #[inline]
+    fn at(self, offset: usize, length: usize) -> Option<NonNull<u8>> {
+        if length > self.len || offset > self.len - length {
+            return None;
+        }
+        // SAFETY: the byte lies in the span or directly behind it, as was just checked, hence in the pages.
+        Some(unsafe { self.base.add(offset) })
+    }
+
+    /// Where element `index` of an array of `T` is, if it lies in the span.
+    #[inline]
+    fn element<T>(self, index: usize) -> Option<NonNull<u8>> {
+        if index >= self.len.checked_div(size_of::<T>())? {
+            return None;
+        }
+        // SAFETY: the element starts in the span, as there are more than `index` of them in it: hence in the
+        // pages, and the product does not overflow.
+        Some(unsafe { self.base.add(index * size_of::<T>()) })
+    }
+
+    /// The value at `offset`, if it lies there and can be loaded by one access.
+    #[inline]
+    pub(crate) fn read_whole<T: FromBytes>(self, offset: usize) -> Option<T> {
+        self.whole_at(self.at(offset, size_of::<T>())?)
+    }
+
+    /// Element `index` of an array of `T`, if it lies there and can be loaded by one access.
+    #[inline]
+    pub(crate) fn get_whole<T: FromBytes>(self, index: usize) -> Option<T> {
+        self.whole_at(self.element::<T>(index)?)
+    }
+
+    /// The value at `source`, where the span has that many bytes, if it can be loaded by one access.
+    #[inline]
+    fn whole_at<T: FromBytes>(self, source: NonNull<u8>) -> Option<T> {
+        macro_rules! load {
+            ($word:ty) => {{
+                let word = source.cast::<$word>();
+                if !word.is_aligned() || self.backing == Backing::Fleeting {
+                    return None;
+                }
+                // SAFETY: the caller found these bytes in the span, whose backing allows volatile loads; the
+                // address is aligned. It is outside of all Rust allocations.
+                let word = unsafe { word.read_volatile() };
+                T::read_from_bytes(&word.to_ne_bytes()).ok()
+            }};
+        }
+        match size_of::<T>() {
+            1 => load!(u8),
+            2 => load!(u16),
+            4 => load!(u32),
+            8 => load!(u64),
+            _ => None,
+        }
+    }
+
+    /// Stores a value at `offset`, as [`load`](Self::load) says.
+    ///
+    /// # Panics
+    ///
+    /// If the span cannot be written.
+    #[inline]
+    pub(crate) fn write<T: IntoBytes + Immutable + ?Sized>(
+        self,
+        offset: usize,
+        value: &T,
+    ) -> Result<(), Failure> {
+        let bytes = value.as_bytes();
+        match self.at(offset, bytes.len()) {
+            Some(target) => self.write_at(target, bytes),
+            None => Err(Failure::Outside),
+        }
+    }
+
+    /// Stores a value as element `index` of an array, as [`load`](Self::load) says.
+    ///
+    /// # Panics
+    ///
+    /// If the span cannot be written.
+    #[inline]
+    pub(crate) fn set<T: IntoBytes + Immutable>(
+        self,
+        index: usize,
+        value: &T,
+    ) -> Result<(), Failure> {
+        match self.element::<T>(index) {
+            Some(target) => self.write_at(target, value.as_bytes()),
+            None => Err(Failure::Outside),
+        }
+    }
+
+    /// Stores bytes at `target`, where the span has that many.
+    #[inline]
+    fn write_at(self, target: NonNull<u8>, bytes: &[u8]) -> Result<(), Failure> {
+        macro_rules! whole {
+            ($word:ty) => {
+                if let Ok(bytes) = bytes.try_into() {
+                    let value = <$word>::from_ne_bytes(bytes);
+                    let word = target.cast::<$word>();
+                    if !word.is_aligned() || self.backing == Backing::Fleeting {
+                        // A copy, so that a value which is stored as a whole needs no memory.
+                        return self.store_at(target, &value.to_ne_bytes());
+                    }
+                    assert!(self.writable);
+                    // SAFETY: the caller found these bytes in the span, which can be written, as was asserted, and
+                    // whose backing allows volatile stores; the address is aligned. It is outside of all Rust
+                    // allocations.
+                    unsafe { word.write_volatile(value) };
+                    return Ok(());
+                }
+            };
+        }
+        match bytes.len() {
+            1 => whole!(u8),
+            2 => whole!(u16),
+            4 => whole!(u32),
+            8 => whole!(u64),
+            _ => {}
+        }
+        self.store_at(target, bytes)
+    }
+
+    /// Copies bytes from `offset` on, by the largest aligned loads that there are in them, of eight bytes at most:
+    /// a value of 1, 2, 4 or 8 bytes that is aligned to as many by one. So each aligned integer in it is copied as
+    /// a whole.
+    ///
+    /// What can go away is copied by the kernel, which promises nothing of that.
+    pub(crate) fn load(self, offset: usize, target: &mut [u8]) -> Result<(), Failure> {
+        match self.at(offset, target.len()) {
+            Some(source) => self.load_at(source, target),
+            None => Err(Failure::Outside),
+        }
+    }
+
+    /// Copies bytes from `source` on, where the span has as many as `target`.
+    #[inline(never)]
+    fn load_at(self, source: NonNull<u8>, target: &mut [u8]) -> Result<(), Failure> {
+        if self.backing == Backing::Fleeting {
+            return kernel_read(source, target);
+        }
+        // SAFETY: the caller found that many bytes from `source` on in the span, whose backing allows volatile
+        // loads.
+        unsafe { load_words(source.as_ptr(), target) };
+        Ok(())
+    }
+
+    /// Copies bytes to where they start at `offset`, as [`load`](Self::load) does.
+    ///
+    /// # Panics
+    ///
+    /// If the span cannot be written.
+    pub(crate) fn store(self, offset: usize, source: &[u8]) -> Result<(), Failure> {
+        match self.at(offset, source.len()) {
+            Some(target) => self.store_at(target, source),
+            None => Err(Failure::Outside),
+        }
+    }
+
+    /// Copies bytes to `target`, where the span has as many as `source`.
+    ///
+    /// # Panics
+    ///
+    /// If the span cannot be written.
+    #[inline(never)]
+    fn store_at(self, target: NonNull<u8>, source: &[u8]) -> Result<(), Failure> {
+        assert!(self.writable);
+        if self.backing == Backing::Fleeting {
+            // SAFETY: the caller found that many bytes from `target` on in the span, which can be written, as was
+            // asserted.
+            return unsafe { kernel_write(target, source) };
+        }
+        // SAFETY: the caller found that many bytes from `target` on in the span, which can be written, as was
+        // asserted, and whose backing allows volatile stores.
+        unsafe { store_words(source, target.as_ptr()) };
+        Ok(())
+    }
+
+    /// Copies the bytes from `offset` on into `target`: of RAM, in any way; of a device, as
+    /// [`load`](Self::load).
+    #[inline]
+    pub(crate) fn copy_to(self, offset: usize, target: &mut [u8]) -> Result<(), Failure> {
+        if target.len() < LARGE || self.backing != Backing::Ram || cfg!(miri) {
+            return self.load(offset, target);
+        }
+        let Some(source) = self.at(offset, target.len()) else {
+            return Err(Failure::Outside);
+        };
+        // SAFETY: `at` found as many bytes as `target` has from `source` on, in RAM that stays; `target` is
+        // no part of the pages, to which there are no mutable references.
+        unsafe { foreign_copy(target.as_mut_ptr(), source.as_ptr(), target.len()) };
+        Ok(())
+    }
+
+    /// Copies `source` over the bytes from `offset` on: of RAM, in any way; of a device, as
+    /// [`store`](Self::store).
+    ///
+    /// # Panics
+    ///
+    /// If the span cannot be written.
+    #[inline]
+    pub(crate) fn copy_from(self, offset: usize, source: &[u8]) -> Result<(), Failure> {
+        if source.len() < LARGE || self.backing != Backing::Ram || cfg!(miri) {
+            return self.store(offset, source);
+        }
+        assert!(self.writable);
+        let Some(target) = self.at(offset, source.len()) else {
+            return Err(Failure::Outside);
+        };
+        // SAFETY: `at` found as many bytes as `source` has from `target` on, in RAM that stays and that can be
+        // written, as was asserted; `source` is no part of the pages, or its owner promised by `as_slice` that
+        // nobody writes to it.
+        unsafe { foreign_copy(target.as_ptr(), source.as_ptr(), source.len()) };
+        Ok(())
+    }
+
+    /// Has the kernel write the bytes from `offset` on to a file, with one `write(2)`: how many it
+    /// took. Where pages have gone away, that is `FAULT`.
+    ///
+    /// # Panics
+    ///
+    /// If they do not all lie in the span.
+    pub(crate) fn write_to(self, fd: BorrowedFd<'_>, offset: usize) -> Result<usize, Errno> {
+        let length = self.len.checked_sub(offset).expect("a part of the span");
+        let source = self.base.as_ptr().wrapping_add(offset).cast_const();
+        // SAFETY: the kernel only reads from the bytes, of which it needs no promise.
+        let count = unsafe { libc::write(fd.as_raw_fd(), source.cast(), length) };
+        usize::try_from(count).map_err(|_| last_errno())
+    }
+
+    /// The integer at `offset`, to be accessed atomically, if it lies in the span and is aligned.
+    ///
+    /// # Panics
+    ///
+    /// If only the kernel may access the span.
+    #[inline]
+    pub(crate) fn word<W: Word>(self, offset: usize) -> Option<Place<'a, W>> {
+        assert!(self.backing != Backing::Fleeting);
+        let place = self.at(offset, size_of::<W>())?.cast::<W>();
+        // INVARIANT: its bytes lie in the span, and so in pages that are mapped for `'a`; they do not go away,
+        // as was asserted.
+        place.is_aligned().then_some(Place {
+            place,
+            writable: self.writable,
+            pages: PhantomData,
+        })
+    }
+}
+
+/// Copies bytes by the largest aligned loads that there are in them, of eight bytes at most.
+///
+/// # Safety
+///
+/// As many bytes as `target` has can be loaded from `source` on, in pieces that are aligned.
+#[allow(unused_assignments, reason = "the last piece moves on like the others")]
+unsafe fn load_words(mut source: *const u8, mut target: &mut [u8]) {
+    macro_rules! piece {
+        ($word:ty) => {
+            let (piece, rest) = std::mem::take(&mut target).split_at_mut(size_of::<$word>());
+            // SAFETY: these bytes are some of those that the caller promises, as `split_at_mut` would have
+            // panicked else. The address is a multiple of the integer's size: what is smaller was taken
+            // before, up to such a multiple, or comes after.
+            unsafe {
+                let word = source.cast::<$word>().read_volatile();
+                piece.copy_from_slice(&word.to_ne_bytes());
+                source = source.add(piece.len());
+            }
+            target = rest;
+        };
+    }
+    if source.addr() & 1 != 0 && !target.is_empty() {
+        piece!(u8);
+    }
+    if source.addr() & 2 != 0 && target.len() >= 2 {
+        piece!(u16);
+    }
+    if source.addr() & 4 != 0 && target.len() >= 4 {
+        piece!(u32);
+    }
+    while target.len() >= 8 {
+        piece!(u64);
+    }
+    if target.len() >= 4 {
+        piece!(u32);
+    }
+    if target.len() >= 2 {
+        piece!(u16);
+    }
+    if !target.is_empty() {
+        piece!(u8);
+    }
+}
+
+/// Copies bytes by the largest aligned stores that there are in them, of eight bytes at most.
+///
+/// # Safety
+///
+/// As many bytes as `source` has can be stored from `target` on, in pieces that are aligned.
+#[allow(unused_assignments, reason = "the last piece moves on like the others")]
+unsafe fn store_words(mut source: &[u8], mut target: *mut u8) {
+    macro_rules! piece {
+        ($word:ty) => {
+            let (piece, rest) = source
+                .split_first_chunk::<{ size_of::<$word>() }>()
+                .expect("enough bytes");
+            // SAFETY: these bytes are some of those that the caller promises, as there are as many left. The
+            // address is a multiple of the integer's size: what is smaller was stored before, up to such a
+            // multiple, or comes after.
+            unsafe {
+                target
+                    .cast::<$word>()
+                    .write_volatile(<$word>::from_ne_bytes(*piece));
+                target = target.add(piece.len());
+            }
+            source = rest;
+        };
+    }
+    if target.addr() & 1 != 0 && !source.is_empty() {
+        piece!(u8);
+    }
+    if target.addr() & 2 != 0 && source.len() >= 2 {
+        piece!(u16);
+    }
+    if target.addr() & 4 != 0 && source.len() >= 4 {
+        piece!(u32);
+    }
+    while source.len() >= 8 {
+        piece!(u64);
+    }
+    if source.len() >= 4 {
+        piece!(u32);
+    }
+    if source.len() >= 2 {
+        piece!(u16);
+    }
+    if !source.is_empty() {
+        piece!(u8);
+    }
+}
+
+/// The C library's `memcpy`, as a function of which the compiler knows nothing: it would take a plain call for a
+/// copy of Rust's memory, which nobody else may write to.
+///
+/// # Safety
+///
+/// As many bytes can be read from `source` on, and written from `target` on; the two do not overlap.
+unsafe fn foreign_copy(target: *mut u8, source: *const u8, length: usize) {
+    type Copy = unsafe extern "C" fn(*mut c_void, *const c_void, usize) -> *mut c_void;
+    static MEMCPY: Copy = libc::memcpy;
+    // SAFETY: it is a static; to load it as a volatile keeps the compiler from knowing what is in it.
+    let copy = unsafe { (&raw const MEMCPY).read_volatile() };
+    // SAFETY: the caller's promise is what `memcpy` needs.
+    unsafe { copy(target.cast(), source.cast(), length) };
+}
+
+/// Has the kernel copy bytes that can go away.
+#[cold]
+fn kernel_read(source: NonNull<u8>, target: &mut [u8]) -> Result<(), Failure> {
+    let here = libc::iovec {
+        iov_base: target.as_mut_ptr().cast(),
+        iov_len: target.len(),
+    };
+    let there = libc::iovec {
+        iov_base: source.as_ptr().cast(),
+        iov_len: target.len(),
+    };
+    // SAFETY: the kernel writes to nothing but `here`, which is `target`, and only reads from `there`, of which
+    // it needs no promise.
+    unsafe { by_the_kernel(libc::process_vm_readv, here, there) }
+}
+
+/// Has the kernel copy bytes to where they can go away.
+///
+/// # Safety
+///
+/// As many bytes as `source` has may be overwritten from `target` on.
+#[cold]
+unsafe fn kernel_write(target: NonNull<u8>, source: &[u8]) -> Result<(), Failure> {
+    let here = libc::iovec {
+        iov_base: source.as_ptr().cast_mut().cast(),
+        iov_len: source.len(),
+    };
+    let there = libc::iovec {
+        iov_base: target.as_ptr().cast(),
+        iov_len: source.len(),
+    };
+    // SAFETY: the kernel only reads from `here`, which is `source`, and writes to `there`, which may be
+    // overwritten, as the caller promises.
+    unsafe { by_the_kernel(libc::process_vm_writev, here, there) }
 }
 
 /// Whether pointers and slices can span so many bytes.
@@ -541,7 +878,7 @@ unsafe fn by_the_kernel(
     transfer: Transfer,
     mut here: libc::iovec,
     mut there: libc::iovec,
-) -> Result<(), Broken> {
+) -> Result<(), Failure> {
     // Asked for each time: after a fork it is another.
     let this = rustix::process::getpid().as_raw_pid();
     let mut done = 0;
@@ -549,7 +886,7 @@ unsafe fn by_the_kernel(
         // SAFETY: both point to one `iovec`; what they describe is the caller's promise, and grows
         // only shorter below.
         let count = unsafe { transfer(this, &here, 1, &there, 1, 0) };
-        let broken = |errno| Err(Broken { done, errno });
+        let broken = |errno| Err(Failure::Broken { done, errno });
         match usize::try_from(count) {
             Ok(0) => return broken(Errno::FAULT),
             Ok(count) => {
@@ -573,11 +910,6 @@ fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
-/// How many bytes lie between `address` and the next multiple of eight.
-fn bytes_to_word(address: *const u8) -> usize {
-    address.align_offset(align_of::<u64>())
-}
-
 /// An integer that the processor loads and stores as a whole: one of `u8` to `u64`, `i8` to `i64`,
 /// `usize` and `isize`.
 ///
@@ -587,68 +919,320 @@ fn bytes_to_word(address: *const u8) -> usize {
 /// is_a_word::<u32>();
 /// is_a_word::<i64>();
 /// ```
-///
-/// # Safety
-///
-/// [`Atomic`](Self::Atomic) has the size of `Self`, any bytes are a value of it, and shared references to
-/// it can be had while others write to it.
-pub unsafe trait Word: Copy {
-    /// The atomic integer of the same size.
-    type Atomic;
-
-    /// Loads the value.
-    ///
-    /// ```
-    /// use chrmem::Word;
-    /// use std::sync::atomic::{AtomicU32, Ordering};
-    ///
-    /// assert_eq!(u32::load(&AtomicU32::new(7), Ordering::Acquire), 7);
-    /// ```
-    fn load(atomic: &Self::Atomic, order: Ordering) -> Self;
-
-    /// Stores a value.
-    ///
-    /// ```
-    /// use chrmem::Word;
-    /// use std::sync::atomic::{AtomicU32, Ordering};
-    ///
-    /// let atomic = AtomicU32::new(7);
-    /// 8_u32.store(&atomic, Ordering::Release);
-    /// assert_eq!(atomic.into_inner(), 8);
-    /// ```
-    fn store(self, atomic: &Self::Atomic, order: Ordering);
+pub trait Word:
+    Copy + PartialEq + FromBytes + IntoBytes + Immutable + instructions::Atomically
+{
 }
 
-macro_rules! words {
-    ($($word:ty => $atomic:ty;)*) => {$(
-        const _: () = assert!(size_of::<$word>() == size_of::<$atomic>());
-
-        // SAFETY: an atomic integer has the size of its integer, and any bytes are a value of it.
-        unsafe impl Word for $word {
-            type Atomic = $atomic;
-
-            fn load(atomic: &$atomic, order: Ordering) -> Self {
-                atomic.load(order)
-            }
-
-            fn store(self, atomic: &$atomic, order: Ordering) {
-                atomic.store(self, order);
-            }
-        }
-    )*};
+/// An integer in pages, aligned, for atomic accesses.
+///
+/// # Invariants
+///
+/// `place` is aligned, and lies in pages that are mapped for `'a`, can be written if `writable`, and do not go
+/// away.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place<'a, W> {
+    place: NonNull<W>,
+    writable: bool,
+    pages: PhantomData<&'a Pages>,
 }
 
-words! {
-    u8 => AtomicU8;
-    u16 => AtomicU16;
-    u32 => AtomicU32;
-    u64 => AtomicU64;
-    usize => AtomicUsize;
-    i8 => AtomicI8;
-    i16 => AtomicI16;
-    i32 => AtomicI32;
-    i64 => AtomicI64;
-    isize => AtomicIsize;
+// SAFETY: the pages are mapped in the whole process.
+unsafe impl<W> Send for Place<'_, W> {}
+
+// SAFETY: threads that share a place can only access it atomically.
+unsafe impl<W> Sync for Place<'_, W> {}
+
+impl<W: Word> Place<'_, W> {
+    /// Where it is.
+    #[inline]
+    pub(crate) fn as_ptr(&self) -> *mut W {
+        self.place.as_ptr()
+    }
+
+    #[inline]
+    pub(crate) fn load(&self, order: Ordering) -> W {
+        // SAFETY: by the type's invariant, an aligned integer can be loaded there.
+        unsafe { W::load(self.place.as_ptr(), order) }
+    }
+
+    /// # Panics
+    ///
+    /// This and the following do, if the place cannot be written.
+    #[inline]
+    pub(crate) fn store(&self, value: W, order: Ordering) {
+        assert!(self.writable);
+        // SAFETY: by the type's invariant and the assertion, an aligned integer can be stored there.
+        unsafe { W::store(self.place.as_ptr(), value, order) }
+    }
+
+    #[inline]
+    pub(crate) fn swap(&self, value: W, order: Ordering) -> W {
+        assert!(self.writable);
+        // SAFETY: by the type's invariant and the assertion, an aligned integer can be loaded and stored there.
+        unsafe { W::swap(self.place.as_ptr(), value, order) }
+    }
+
+    #[inline]
+    pub(crate) fn fetch_add(&self, value: W, order: Ordering) -> W {
+        assert!(self.writable);
+        // SAFETY: by the type's invariant and the assertion, an aligned integer can be loaded and stored there.
+        unsafe { W::fetch_add(self.place.as_ptr(), value, order) }
+    }
+
+    /// The value that was there: `current` if it was replaced.
+    #[inline]
+    pub(crate) fn compare_exchange(&self, current: W, new: W, orders: [Ordering; 2]) -> W {
+        assert!(self.writable);
+        // SAFETY: by the type's invariant and the assertion, an aligned integer can be loaded and stored there.
+        unsafe { W::compare_exchange(self.place.as_ptr(), current, new, orders) }
+    }
+}
+
+/// The instructions behind [`Word`].
+mod instructions {
+    use super::Word;
+    use std::sync::atomic::Ordering;
+
+    /// Atomic accesses to what is no Rust allocation.
+    ///
+    /// On x86-64, they are assembly. By `mov`, each load acquires and each store releases; what has a `lock` prefix,
+    /// or is `xchg`, is in one order for all. The compiler takes each block for code that may access any
+    /// memory, and so moves nothing across.
+    ///
+    /// Other processors, and Miri, get the standard library's atomics. There, accesses of different sizes to
+    /// the same bytes must not race: no rule says what comes of that.
+    ///
+    /// Each function needs a pointer that is aligned for `Self`, to bytes that can be loaded, and that can be stored
+    /// where it stores.
+    pub trait Atomically: Sized {
+        /// What is there.
+        ///
+        /// # Safety
+        ///
+        /// See the trait.
+        unsafe fn load(place: *const Self, order: Ordering) -> Self;
+        /// Stores a value.
+        ///
+        /// # Safety
+        ///
+        /// See the trait.
+        unsafe fn store(place: *mut Self, value: Self, order: Ordering);
+        /// Stores a value: what was there.
+        ///
+        /// # Safety
+        ///
+        /// See the trait.
+        unsafe fn swap(place: *mut Self, value: Self, order: Ordering) -> Self;
+        /// Adds a value, wrapping around: what was there.
+        ///
+        /// # Safety
+        ///
+        /// See the trait.
+        unsafe fn fetch_add(place: *mut Self, value: Self, order: Ordering) -> Self;
+        /// Stores `new` if `current` is there: what was there.
+        ///
+        /// # Safety
+        ///
+        /// See the trait.
+        unsafe fn compare_exchange(
+            place: *mut Self,
+            current: Self,
+            new: Self,
+            orders: [Ordering; 2],
+        ) -> Self;
+    }
+
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    macro_rules! words {
+        ($($word:ty, $class:ident, $modifier:literal, $accumulator:tt;)*) => {$(
+            impl Word for $word {}
+
+            impl Atomically for $word {
+                #[inline]
+                unsafe fn load(place: *const Self, order: Ordering) -> Self {
+                    super::check_load(order);
+                    let value;
+                    // SAFETY: one load of as many bytes as the register has, which the caller allows.
+                    unsafe {
+                        std::arch::asm!(
+                            concat!("mov {value", $modifier, "}, [{place}]"),
+                            place = in(reg) place,
+                            value = lateout($class) value,
+                            options(nostack, preserves_flags)
+                        );
+                    }
+                    value
+                }
+
+                #[inline]
+                unsafe fn store(place: *mut Self, value: Self, order: Ordering) {
+                    super::check_store(order);
+                    if order == Ordering::SeqCst {
+                        // SAFETY: the caller allows to store; all bytes that can be stored can be loaded.
+                        unsafe { Self::swap(place, value, order) };
+                        return;
+                    }
+                    // SAFETY: one store of as many bytes as the register has, which the caller allows.
+                    unsafe {
+                        std::arch::asm!(
+                            concat!("mov [{place}], {value", $modifier, "}"),
+                            place = in(reg) place,
+                            value = in($class) value,
+                            options(nostack, preserves_flags)
+                        );
+                    }
+                }
+
+                #[inline]
+                unsafe fn swap(place: *mut Self, mut value: Self, _: Ordering) -> Self {
+                    // SAFETY: one load and one store of as many bytes as the register has, which the caller
+                    // allows.
+                    unsafe {
+                        std::arch::asm!(
+                            concat!("xchg [{place}], {value", $modifier, "}"),
+                            place = in(reg) place,
+                            value = inout($class) value,
+                            options(nostack, preserves_flags)
+                        );
+                    }
+                    value
+                }
+
+                #[inline]
+                unsafe fn fetch_add(place: *mut Self, mut value: Self, _: Ordering) -> Self {
+                    // SAFETY: one load and one store of as many bytes as the register has, which the caller
+                    // allows.
+                    unsafe {
+                        std::arch::asm!(
+                            concat!("lock xadd [{place}], {value", $modifier, "}"),
+                            place = in(reg) place,
+                            value = inout($class) value,
+                            options(nostack)
+                        );
+                    }
+                    value
+                }
+
+                #[inline]
+                unsafe fn compare_exchange(
+                    place: *mut Self,
+                    mut current: Self,
+                    new: Self,
+                    orders: [Ordering; 2],
+                ) -> Self {
+                    super::check_load(orders[1]);
+                    // SAFETY: one load and one store of as many bytes as the register has, which the caller
+                    // allows.
+                    unsafe {
+                        std::arch::asm!(
+                            concat!("lock cmpxchg [{place}], {new", $modifier, "}"),
+                            place = in(reg) place,
+                            new = in($class) new,
+                            inout($accumulator) current,
+                            options(nostack)
+                        );
+                    }
+                    current
+                }
+            }
+        )*};
+    }
+
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    words! {
+        u8, reg_byte, "", "al";
+        i8, reg_byte, "", "al";
+        u16, reg, ":x", "ax";
+        i16, reg, ":x", "ax";
+        u32, reg, ":e", "eax";
+        i32, reg, ":e", "eax";
+        u64, reg, ":r", "rax";
+        i64, reg, ":r", "rax";
+        usize, reg, ":r", "rax";
+        isize, reg, ":r", "rax";
+    }
+
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    macro_rules! words {
+        ($($word:ty => $atomic:ident;)*) => {$(
+            impl Word for $word {}
+
+            impl Atomically for $word {
+                #[inline]
+                unsafe fn load(place: *const Self, order: Ordering) -> Self {
+                    super::check_load(order);
+                    // SAFETY: the caller says that the place is aligned and can be loaded; nothing is stored.
+                    unsafe { std::sync::atomic::$atomic::from_ptr(place.cast_mut()) }.load(order)
+                }
+
+                #[inline]
+                unsafe fn store(place: *mut Self, value: Self, order: Ordering) {
+                    super::check_store(order);
+                    // SAFETY: the caller says that the place is aligned and can be stored.
+                    unsafe { std::sync::atomic::$atomic::from_ptr(place) }.store(value, order);
+                }
+
+                #[inline]
+                unsafe fn swap(place: *mut Self, value: Self, order: Ordering) -> Self {
+                    // SAFETY: the caller says that the place is aligned and can be loaded and stored.
+                    unsafe { std::sync::atomic::$atomic::from_ptr(place) }.swap(value, order)
+                }
+
+                #[inline]
+                unsafe fn fetch_add(place: *mut Self, value: Self, order: Ordering) -> Self {
+                    // SAFETY: the caller says that the place is aligned and can be loaded and stored.
+                    unsafe { std::sync::atomic::$atomic::from_ptr(place) }.fetch_add(value, order)
+                }
+
+                #[inline]
+                unsafe fn compare_exchange(
+                    place: *mut Self,
+                    current: Self,
+                    new: Self,
+                    [success, failure]: [Ordering; 2],
+                ) -> Self {
+                    // SAFETY: the caller says that the place is aligned and can be loaded and stored.
+                    let atomic = unsafe { std::sync::atomic::$atomic::from_ptr(place) };
+                    match atomic.compare_exchange(current, new, success, failure) {
+                        Ok(found) | Err(found) => found,
+                    }
+                }
+            }
+        )*};
+    }
+
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    words! {
+        u8 => AtomicU8;
+        i8 => AtomicI8;
+        u16 => AtomicU16;
+        i16 => AtomicI16;
+        u32 => AtomicU32;
+        i32 => AtomicI32;
+        u64 => AtomicU64;
+        i64 => AtomicI64;
+        usize => AtomicUsize;
+        isize => AtomicIsize;
+    }
+}
+
+/// A panic unless loads can have this order, as the standard library's.
+#[inline]
+fn check_load(order: Ordering) {
+    assert!(
+        !matches!(order, Ordering::Release | Ordering::AcqRel),
+        "there is no such thing as a load that releases"
+    );
+}
+
+/// A panic unless stores can have this order, as the standard library's.
+#[inline]
+fn check_store(order: Ordering) {
+    assert!(
+        !matches!(order, Ordering::Acquire | Ordering::AcqRel),
+        "there is no such thing as a store that acquires"
+    );
 }
 
 impl<'a> View<'a> {
@@ -671,7 +1255,8 @@ impl<'a> View<'a> {
     #[must_use]
     pub unsafe fn as_slice(&self) -> &'a [u8] {
         // SAFETY: a view lies in its pages, which stay mapped for `'a` and are no more than a slice
-        // can have; that nobody writes is the caller's promise.
+        // can have. For as long as the slice exists, the caller makes them what a Rust allocation is: bytes
+        // that nobody writes to.
         unsafe { std::slice::from_raw_parts(self.as_ptr(), self.len()) }
     }
 }

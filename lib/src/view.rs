@@ -3,8 +3,9 @@
 //! A part of a mapping.
 
 use crate::array::Array;
+use crate::atomic::Atomic;
 use crate::error::{Error, Result};
-use crate::raw::{Broken, Pages, Word};
+use crate::raw::{Backing, Failure, Place, Span, Word};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -26,17 +27,13 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    pages: &'a Pages,
-    /// Where in the pages the view starts, in bytes.
-    start: usize,
-    /// Bytes, all of which lie in the pages.
-    len: usize,
+    span: Span<'a>,
 }
 
 impl<'a> View<'a> {
-    /// The `len` bytes of `pages` from `start` on, which lie in the pages.
-    pub(crate) fn new(pages: &'a Pages, start: usize, len: usize) -> Self {
-        Self { pages, start, len }
+    #[inline]
+    pub(crate) fn new(span: Span<'a>) -> Self {
+        Self { span }
     }
 
     /// How many bytes there are.
@@ -47,8 +44,9 @@ impl<'a> View<'a> {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
-        self.len
+        self.span.len()
     }
 
     /// Whether there are none.
@@ -60,7 +58,7 @@ impl<'a> View<'a> {
     /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Whether the bytes can be written.
@@ -71,8 +69,22 @@ impl<'a> View<'a> {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     #[must_use]
+    #[inline]
     pub fn is_writable(&self) -> bool {
-        self.pages.writable()
+        self.span.writable()
+    }
+
+    /// Whether the bytes can go away: see [`Mapping::can_shrink`](crate::Mapping::can_shrink).
+    ///
+    /// ```
+    /// let memory = chrmem::Mapping::anonymous(100)?;
+    /// assert!(!memory.all().can_shrink());
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    #[inline]
+    #[must_use]
+    pub fn can_shrink(&self) -> bool {
+        self.span.backing() == Backing::Fleeting
     }
 
     /// A part of this part.
@@ -96,15 +108,17 @@ impl<'a> View<'a> {
         let end = match range.end_bound() {
             Bound::Included(last) => last.checked_add(1),
             Bound::Excluded(end) => Some(*end),
-            Bound::Unbounded => Some(self.len.max(start.unwrap_or(0))),
+            Bound::Unbounded => Some(self.len().max(start.unwrap_or(0))),
         };
         // What ends before it starts, or behind the largest number, is too long for any view.
         let start = start.unwrap_or(usize::MAX);
         let len = end
             .and_then(|end| end.checked_sub(start))
             .unwrap_or(usize::MAX);
-        self.check(start, len)?;
-        Ok(View::new(self.pages, self.start + start, len))
+        match self.span.span(start, len) {
+            Some(span) => Ok(View::new(span)),
+            None => Err(self.outside(start, len)),
+        }
     }
 
     /// Copies the bytes from `offset` on into `target`, filling it.
@@ -120,11 +134,11 @@ impl<'a> View<'a> {
     /// memory.view(16..)?.copy_to(0, &mut header)?;
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn copy_to(&self, offset: usize, target: &mut [u8]) -> Result<()> {
-        self.check(offset, target.len())?;
-        self.pages
-            .read(self.start + offset, target)
-            .map_err(|broken| self.broken("read from", offset, broken))
+        self.span
+            .copy_to(offset, target)
+            .map_err(|failure| self.failed("read from", offset, target.len(), failure))
     }
 
     /// Copies `source` over the bytes from `offset` on.
@@ -140,12 +154,12 @@ impl<'a> View<'a> {
     /// assert_eq!(memory.c_string(16)?, b"at byte sixteen");
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn copy_from(&self, offset: usize, source: &[u8]) -> Result<()> {
         self.check_writable()?;
-        self.check(offset, source.len())?;
-        self.pages
-            .write(self.start + offset, source)
-            .map_err(|broken| self.broken("write to", offset, broken))
+        self.span
+            .copy_from(offset, source)
+            .map_err(|failure| self.failed("write to", offset, source.len(), failure))
     }
 
     /// The bytes from `offset` on up to the first NUL, without it, or up to the end of the view if
@@ -163,12 +177,14 @@ impl<'a> View<'a> {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     pub fn c_string(&self, offset: usize) -> Result<Vec<u8>> {
-        self.check(offset, 0)?;
+        if offset > self.len() {
+            return Err(self.outside(offset, 0));
+        }
         let mut string = Vec::new();
         let mut chunk = [0; 64];
         loop {
             let start = offset + string.len();
-            let chunk = &mut chunk[..(self.len - start).min(64)];
+            let chunk = &mut chunk[..(self.len() - start).min(64)];
             self.copy_to(start, chunk)?;
             let text = chunk
                 .iter()
@@ -181,8 +197,13 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The value at `offset`, at any alignment. Others may write while it is copied: what is larger
-    /// than eight aligned bytes can be a mixture.
+    /// The value at `offset`, at any alignment. Others may write while it is copied: a larger value can be a
+    /// mixture of old and new integers, each of them whole.
+    ///
+    /// A value of 1, 2, 4 or 8 bytes whose address is a multiple of its size is loaded by one access of that width,
+    /// as a device's register wants it. Any other is copied by the largest aligned accesses that there are in
+    /// it, of eight bytes at most. Only where the kernel has to copy
+    /// ([`can_shrink`](crate::Mapping::can_shrink)), nothing is promised.
     ///
     /// # Errors
     ///
@@ -194,13 +215,25 @@ impl<'a> View<'a> {
     /// assert_eq!(memory.all().read::<zerocopy::little_endian::U16>(1)?, 0x1234);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn read<T: FromBytes + IntoBytes>(&self, offset: usize) -> Result<T> {
+        match self.span.read_whole(offset) {
+            Some(value) => Ok(value),
+            None => self.read_in_pieces(offset),
+        }
+    }
+
+    /// The value at `offset`, if it lies there, when it cannot be loaded by one access.
+    #[inline(never)]
+    fn read_in_pieces<T: FromBytes + IntoBytes>(self, offset: usize) -> Result<T> {
         let mut value = T::new_zeroed();
-        self.copy_to(offset, value.as_mut_bytes())?;
+        self.span
+            .load(offset, value.as_mut_bytes())
+            .map_err(|failure| self.failed("read from", offset, size_of::<T>(), failure))?;
         Ok(value)
     }
 
-    /// Stores a value at `offset`, at any alignment.
+    /// Stores a value at `offset`, at any alignment, by the same accesses as [`read`](Self::read).
     ///
     /// # Errors
     ///
@@ -212,8 +245,12 @@ impl<'a> View<'a> {
     /// assert_eq!(memory.read::<f32>(12)?, 2.5);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn write<T: IntoBytes + Immutable + ?Sized>(&self, offset: usize, value: &T) -> Result<()> {
-        self.copy_from(offset, value.as_bytes())
+        self.check_writable()?;
+        self.span
+            .write(offset, value)
+            .map_err(|failure| self.failed("write to", offset, size_of_val(value), failure))
     }
 
     /// The bytes as an array of as many `T` as fit; what is left over is no part of it.
@@ -223,6 +260,7 @@ impl<'a> View<'a> {
     /// assert_eq!(memory.view(..100)?.array::<u64>().len(), 12);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     #[must_use]
     pub fn array<T: FromBytes + IntoBytes + Immutable>(&self) -> Array<'a, T> {
         Array::new(*self)
@@ -246,8 +284,9 @@ impl<'a> View<'a> {
     /// assert_eq!(memory.all().load::<u32>(64, Ordering::Acquire)?, 0);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn load<W: Word>(&self, offset: usize, order: Ordering) -> Result<W> {
-        Ok(W::load(self.word::<W>(offset)?, order))
+        Ok(self.word::<W>(offset)?.load(order))
     }
 
     /// Stores an integer at `offset` as a whole: one access, of that width.
@@ -268,13 +307,14 @@ impl<'a> View<'a> {
     /// assert_eq!(memory.read::<u32>(64)?, 7);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
+    #[inline]
     pub fn store<W: Word>(&self, offset: usize, value: W, order: Ordering) -> Result<()> {
         self.check_writable()?;
-        value.store(self.word::<W>(offset)?, order);
+        self.word::<W>(offset)?.store(value, order);
         Ok(())
     }
 
-    /// The integer at `offset` as an atomic of the standard library, for everything those can do.
+    /// The integer at `offset`, for atomic accesses: those that read and write at once, and many to one place.
     ///
     /// # Errors
     ///
@@ -289,33 +329,18 @@ impl<'a> View<'a> {
     /// assert_eq!(memory.load::<u64>(8, Ordering::Relaxed)?, 2);
     /// # Ok::<(), chrmem::Error>(())
     /// ```
-    pub fn atomic<W: Word>(&self, offset: usize) -> Result<&'a W::Atomic> {
-        self.check_writable()?;
-        self.word::<W>(offset)
-    }
-
-    /// As many integers as fit, as atomics of the standard library: the quickest way to go through many.
     ///
-    /// # Errors
+    /// It is not an atomic of the standard library, which must not be accessed with different sizes:
     ///
-    /// [`Error::Misaligned`] if the view does not start at a multiple of the integer's size; else as
-    /// [`store`](Self::store).
-    ///
-    /// ```
-    /// use std::sync::atomic::Ordering::Relaxed;
-    ///
+    /// ```compile_fail,E0308
     /// let memory = chrmem::Mapping::anonymous(4096)?;
-    /// let words = memory.all().atomics::<u64>()?;
-    /// words[3].store(4, Relaxed);
-    /// assert_eq!(words.iter().map(|word| word.load(Relaxed)).sum::<u64>(), 4);
+    /// let counter: &std::sync::atomic::AtomicU64 = memory.all().atomic::<u64>(8)?;
     /// # Ok::<(), chrmem::Error>(())
     /// ```
-    pub fn atomics<W: Word>(&self) -> Result<&'a [W::Atomic]> {
+    #[inline]
+    pub fn atomic<W: Word>(&self, offset: usize) -> Result<Atomic<'a, W>> {
         self.check_writable()?;
-        self.check_word::<W>(0)?;
-        Ok(self
-            .pages
-            .atomics::<W>(self.start, self.len / size_of::<W>()))
+        self.word::<W>(offset).map(Atomic::new)
     }
 
     /// Writes the bytes to a file, all of them, where it stands. The kernel takes them from the
@@ -325,7 +350,7 @@ impl<'a> View<'a> {
     ///
     /// [`Error::Gone`] if the mapping's file has become shorter: how far it came is
     /// [`offset`](Error::Gone::offset). Else what `write(2)` answers: `PIPE` if nobody reads any
-    /// more, `NOSPC` if the disk is full. A file that does not want to wait (`O_NONBLOCK`) is waited for.
+    /// more, `NOSPC` if the disk is full. For non-blocking descriptors this polls until the file is writable.
     ///
     /// ```
     /// let memory = chrmem::Mapping::anonymous(4096)?;
@@ -336,11 +361,8 @@ impl<'a> View<'a> {
     pub fn write_to(&self, file: impl AsFd) -> Result<()> {
         let file = file.as_fd();
         let mut done = 0;
-        while done < self.len {
-            let written = self
-                .pages
-                .write_to(file, self.start + done, self.len - done);
-            match written {
+        while done < self.len() {
+            match self.span.write_to(file, done) {
                 // No file answers so to a write of bytes; to go on would be to go on forever.
                 Ok(0) => return Err(self.not_written(file, done, Errno::IO)),
                 Ok(count) => done += count,
@@ -351,7 +373,7 @@ impl<'a> View<'a> {
                 Err(errno @ Errno::FAULT) => {
                     return Err(Error::Gone {
                         offset: done,
-                        size: self.len,
+                        size: self.len(),
                         errno,
                     })
                 }
@@ -374,42 +396,42 @@ impl<'a> View<'a> {
     /// ```
     #[must_use]
     pub fn as_ptr(&self) -> *mut u8 {
-        self.pages.as_ptr().wrapping_add(self.start)
+        self.span.as_ptr()
     }
 
-    /// The integer at `offset`; loads only unless the pages can be written.
-    fn word<W: Word>(&self, offset: usize) -> Result<&'a W::Atomic> {
-        self.check(offset, size_of::<W>())?;
-        self.check_word::<W>(offset)?;
-        Ok(self.pages.atomic::<W>(self.start + offset))
-    }
-
-    /// Whether there can be atomics of `W` at `offset`.
-    fn check_word<W: Word>(&self, offset: usize) -> Result<()> {
-        if self.pages.guarded() {
+    /// The integer at `offset`; loads only unless the view can be written.
+    #[inline]
+    fn word<W: Word>(&self, offset: usize) -> Result<Place<'a, W>> {
+        if self.can_shrink() {
             return Err(Error::CanShrink);
         }
-        let align = align_of::<W::Atomic>();
-        // The pages start at a multiple of any such number.
-        if (self.start + offset) % align != 0 {
-            return Err(Error::Misaligned { offset, align });
+        match self.span.word(offset) {
+            Some(place) => Ok(place),
+            None => Err(self.no_word(offset, size_of::<W>())),
         }
-        Ok(())
     }
 
-    /// Whether `length` bytes follow `offset`.
-    fn check(&self, offset: usize, length: usize) -> Result<()> {
-        match self.len.checked_sub(offset) {
-            Some(rest) if length <= rest => Ok(()),
-            _ => Err(Error::OutOfBounds {
-                offset,
-                length,
-                size: self.len,
-            }),
+    /// Why there is no integer of so many bytes at `offset`.
+    #[cold]
+    fn no_word(self, offset: usize, align: usize) -> Error {
+        match self.span.span(offset, align) {
+            Some(_) => Error::Misaligned { offset, align },
+            None => self.outside(offset, align),
+        }
+    }
+
+    /// The error of an access that leaves the view.
+    #[cold]
+    fn outside(self, offset: usize, length: usize) -> Error {
+        Error::OutOfBounds {
+            offset,
+            length,
+            size: self.len(),
         }
     }
 
     /// Whether the bytes can be written.
+    #[inline]
     fn check_writable(&self) -> Result<()> {
         if self.is_writable() {
             Ok(())
@@ -418,17 +440,49 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The error of a copy that began at `offset` and was broken off.
-    fn broken(&self, tried: &str, offset: usize, broken: Broken) -> Error {
-        let (offset, size) = (offset + broken.done, self.len);
-        match broken.errno {
-            errno @ Errno::FAULT => Error::Gone {
-                offset,
+    /// Element `index` of an array of `T`, if it lies there and can be loaded by one access.
+    #[inline]
+    pub(crate) fn get_whole<T: FromBytes>(&self, index: usize) -> Option<T> {
+        self.span.get_whole(index)
+    }
+
+    /// Stores an element of an array of `T`; `None` if there is none at `index`.
+    #[inline]
+    pub(crate) fn set<T: IntoBytes + Immutable>(
+        &self,
+        index: usize,
+        element: &T,
+    ) -> Option<Result<()>> {
+        if let Err(error) = self.check_writable() {
+            return Some(Err(error));
+        }
+        match self.span.set(index, element) {
+            Ok(()) => Some(Ok(())),
+            Err(Failure::Outside) => None,
+            // The element is there: its place does not overflow.
+            Err(failure) => {
+                let (offset, size) = (index * size_of::<T>(), size_of::<T>());
+                Some(Err(self.failed("write to", offset, size, failure)))
+            }
+        }
+    }
+
+    /// The error of a copy of `length` bytes that began at `offset`.
+    #[cold]
+    fn failed(self, tried: &str, offset: usize, length: usize, failure: Failure) -> Error {
+        let size = self.len();
+        match failure {
+            Failure::Outside => self.outside(offset, length),
+            Failure::Broken { done, errno } if errno == Errno::FAULT => Error::Gone {
+                offset: offset + done,
                 size,
                 errno,
             },
-            errno => Error::Refused {
-                tried: format!("{tried} a mapping of {size} bytes at offset {offset}"),
+            Failure::Broken { done, errno } => Error::Refused {
+                tried: format!(
+                    "{tried} a mapping of {size} bytes at offset {}",
+                    offset + done
+                ),
                 errno,
             },
         }
@@ -436,7 +490,7 @@ impl<'a> View<'a> {
 
     /// The error of a write to a file that stopped after `done` bytes.
     fn not_written(&self, file: BorrowedFd<'_>, done: usize, errno: Errno) -> Error {
-        let tried = format_args!("write bytes {done}..{} of a mapping to", self.len).to_string();
+        let tried = format_args!("write bytes {done}..{} of a mapping to", self.len()).to_string();
         crate::file::File(file).refused(tried, errno)
     }
 }

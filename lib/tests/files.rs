@@ -263,6 +263,33 @@ fn a_file_that_became_shorter_is_an_error_for_every_access() {
     }
 }
 
+/// The kernel copies many elements at once, and the error comes at the first that is gone all the same.
+#[test]
+fn the_elements_of_a_file_come_up_to_where_it_ends() {
+    let file = file(40 * PAGE);
+    let memory = MapOptions::new().map_file(&file).unwrap();
+    let array = memory.array::<[u8; 3]>();
+    let expected: Vec<_> = pattern(40 * PAGE)
+        .chunks_exact(3)
+        .map(|it| [it[0], it[1], it[2]])
+        .collect();
+    let all: Vec<_> = array.iter().map(Result::unwrap).collect();
+    assert!(all == expected);
+    assert_eq!(array.iter().nth(30_000).unwrap().unwrap(), expected[30_000]);
+    assert_eq!(array.iter().len(), expected.len());
+    file.set_len(20 * PAGE as u64).unwrap();
+    let mut elements = array.iter();
+    // The last one that is whole ends one byte before.
+    for expected in &expected[..20 * PAGE / 3] {
+        assert_eq!(elements.next().unwrap().unwrap(), *expected);
+    }
+    let error = elements.next().unwrap().unwrap_err();
+    assert!(
+        matches!(error, Error::Gone { offset, .. } if offset == 20 * PAGE),
+        "{error:?}"
+    );
+}
+
 /// Somebody makes the file shorter and longer while it is read and written: each access gives the bytes or
 /// an error, and both happen.
 #[test]

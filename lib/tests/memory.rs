@@ -143,6 +143,39 @@ fn words_are_loaded_and_stored_whole_where_they_are_aligned() {
 }
 
 #[test]
+fn atomic_accesses_are_those_of_the_standard_library() {
+    use Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
+    macro_rules! all {
+        ($($word:ty),*) => {$({
+            let memory = Mapping::anonymous(64).unwrap();
+            let word = memory.atomic::<$word>(8).unwrap();
+            word.store(<$word>::MAX, SeqCst);
+            assert_eq!(word.fetch_add(3, Relaxed), <$word>::MAX);
+            assert_eq!(word.load(Acquire), <$word>::MIN + 2);
+            assert_eq!(word.swap(7, AcqRel), <$word>::MIN + 2);
+            assert_eq!(word.compare_exchange(6, 8, AcqRel, Relaxed), Err(7));
+            assert_eq!(word.compare_exchange(7, 8, SeqCst, Acquire), Ok(7));
+            assert_eq!(word.fetch_update(AcqRel, Acquire, |it| it.checked_mul(4)), Ok(8));
+            assert_eq!(word.fetch_update(AcqRel, Acquire, |_| None), Err(32));
+            word.store(5, Relaxed);
+            assert_eq!(memory.read::<$word>(8).unwrap(), 5);
+            // Its own bytes, and no others.
+            let mut bytes = [0; 64];
+            memory.copy_to(0, &mut bytes).unwrap();
+            assert_eq!(bytes.iter().map(|byte| usize::from(*byte)).sum::<usize>(), 5);
+            for load in [Ordering::Release, AcqRel] {
+                assert!(std::panic::catch_unwind(|| word.load(load)).is_err());
+            }
+            for store in [Acquire, AcqRel] {
+                assert!(std::panic::catch_unwind(|| word.store(1, store)).is_err());
+            }
+            assert_eq!(word.load(SeqCst), 5);
+        })*};
+    }
+    all!(u8, u16, u32, u64, usize, i8, i16, i32, i64, isize);
+}
+
+#[test]
 fn threads_count_together() {
     let memory = Mapping::anonymous(64).unwrap();
     thread::scope(|scope| {
@@ -156,6 +189,61 @@ fn threads_count_together() {
         }
     });
     assert_eq!(memory.load::<u32>(12, Ordering::Relaxed).unwrap(), 400);
+}
+
+/// One thread stores whole integers of two values, another one finds nothing but these two, also as parts of
+/// larger values.
+#[test]
+#[cfg_attr(
+    miri,
+    ignore = "Miri takes mapped memory for Rust's, where this would be a race"
+)]
+fn aligned_integers_are_never_torn() {
+    use std::sync::atomic::AtomicBool;
+
+    #[derive(FromBytes, IntoBytes, Immutable)]
+    #[repr(C)]
+    struct Record {
+        first: u32,
+        rest: [u32; 4],
+    }
+
+    const ROUNDS: usize = 300_000;
+    let memory = Mapping::anonymous(4096).unwrap();
+    // At multiples of their sizes, but not of eight if they are smaller.
+    let (short, int, long) = (memory.view(2..4), memory.view(12..16), memory.view(24..32));
+    let (short, int, long) = (short.unwrap(), int.unwrap(), long.unwrap());
+    // The integer is its `rest[1]`, and its first half.
+    let record = memory.view(4..).unwrap();
+    let done = AtomicBool::new(false);
+    let mut torn = [0; 5];
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                for value in [0, u64::MAX] {
+                    short.write(0, &(value as u16)).unwrap();
+                    int.write(0, &(value as u32)).unwrap();
+                    long.write(0, &value).unwrap();
+                }
+            }
+        });
+        for _ in 0..ROUNDS {
+            let found = [
+                short.read::<i16>(0).map(i64::from),
+                int.array::<i32>().get(0).map(i64::from),
+                int.array::<i32>().iter().next().unwrap().map(i64::from),
+                long.read(0),
+                record
+                    .read::<Record>(0)
+                    .map(|it| i64::from(it.rest[1] as i32)),
+            ];
+            for (torn, found) in torn.iter_mut().zip(found) {
+                *torn += usize::from(![0, -1].contains(&found.unwrap()));
+            }
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(torn, [0; 5], "in {ROUNDS} rounds");
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, Debug, PartialEq, Clone, Copy)]

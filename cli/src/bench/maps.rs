@@ -11,7 +11,7 @@ use super::Bench;
 use anyhow::Result;
 use chrmem::measure::Ring;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 /// What goes over whole mappings.
 pub(crate) const MAP: &str = "map, touch, unmap";
@@ -44,11 +44,10 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<()> {
     for who in [Who::Chrmem, Who::Memfd, Who::Hugetlb] {
         with(bench, who, large, |bench, memory| {
             let mapping = memory.map(large)?;
-            let words = mapping.all().atomics::<u64>()?;
             // A mapping that was not touched is not warm.
-            black_box(sum(words));
+            black_box(sum(&mapping)?);
             bench.take("sum of all words", who.name(), Some(large), || {
-                black_box(sum(words));
+                black_box(sum(&mapping)?);
                 Ok(())
             })?;
             pin(bench, who, memory, large)
@@ -140,8 +139,9 @@ fn worst_fault(bench: &mut Bench<'_>, who: Who, size: u64) -> Result<()> {
     let mut pages = vec![f64::INFINITY; usize::try_from(size / 4096)?];
     for _ in 0..ROUNDS {
         let mapping = memory.map(size)?;
-        let bytes: &[AtomicU8] = mapping.all().atomics::<u8>()?;
-        for (page, byte) in pages.iter_mut().zip(bytes.iter().step_by(4096)) {
+        let bytes = mapping.array::<u8>();
+        for (number, page) in pages.iter_mut().enumerate() {
+            let byte = bytes.atomic(number * 4096)?;
             *page = page.min(bench.clock.once(|| byte.store(1, Relaxed)));
         }
     }

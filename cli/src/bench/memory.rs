@@ -12,7 +12,7 @@ use rustix::fs::{
 };
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, AtomicU8, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Bytes between two touches: no page is smaller.
 const PAGE: usize = 4096;
@@ -112,17 +112,17 @@ impl AsFd for Memory {
 
 /// Writes a byte into each page.
 pub(crate) fn touch(mapping: &Mapping) {
-    let bytes: &[AtomicU8] = mapping.all().atomics::<u8>().unwrap_or_default();
-    for byte in bytes.iter().step_by(PAGE) {
-        byte.store(1, Relaxed);
+    for page in (0..mapping.len()).step_by(PAGE) {
+        mapping
+            .store(page, 1_u8, Relaxed)
+            .expect("a page that stays");
     }
 }
 
-/// The sum of all words.
-pub(crate) fn sum(words: &[AtomicU64]) -> u64 {
-    words
-        .iter()
-        .fold(0, |sum: u64, word| sum.wrapping_add(word.load(Relaxed)))
+/// The sum of a mapping's words.
+pub(crate) fn sum(mapping: &Mapping) -> chrmem::Result<u64> {
+    let mut words = mapping.array::<u64>().iter();
+    words.try_fold(0, |sum: u64, word| Ok(sum.wrapping_add(word?)))
 }
 
 /// A memfd that does not become shorter.

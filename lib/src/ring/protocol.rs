@@ -10,7 +10,7 @@ use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
 use std::borrow::Borrow;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Memory that both ends have. Places are in bytes.
@@ -43,8 +43,8 @@ impl<M: Borrow<Mapping>> Memory for M {
     }
 
     fn swap(&self, at: usize, number: u64) -> Result<u64> {
-        let atomic: &AtomicU64 = self.borrow().atomic::<u64>(at)?;
-        Ok(atomic.swap(number, Ordering::AcqRel))
+        let word = self.borrow().atomic::<u64>(at)?;
+        Ok(word.swap(number, Ordering::AcqRel))
     }
 
     fn copy_to(&self, at: usize, target: &mut [u8]) -> Result<()> {

@@ -16,6 +16,7 @@ use std::time::{Duration, Instant};
 
 crate::tests! {
     registers_are_loaded_and_stored
+    the_library_accesses_registers_as_a_whole
     registers_are_read_and_written
     registers_are_seen_by_a_debugger
     a_device_computes
@@ -118,6 +119,25 @@ fn registers_are_loaded_and_stored() {
     });
     assert_eq!(child.wait(LIMIT), End::Status(0));
     assert_eq!(edu.registers.load(LIVENESS), 0x5555_aaaa);
+}
+
+/// These registers answer accesses of four bytes only. The library makes one for each value, and copies by such.
+fn the_library_accesses_registers_as_a_whole() {
+    let edu = Edu::new();
+    let memory = edu.window.device().map(..).expect("a mapping");
+    let registers = memory.array::<u32>();
+    for word in [0, 1, 0xffff_ffff, 0x1234_5678_u32] {
+        memory.write(LIVENESS, &word).expect("a register");
+        assert_eq!(memory.read::<u32>(LIVENESS).expect("a register"), !word);
+        registers.set(LIVENESS / 4, &!word).expect("a register");
+        let third = registers.iter().nth(LIVENESS / 4).expect("a register");
+        assert_eq!(registers.get(LIVENESS / 4).expect("a register"), word);
+        assert_eq!(third.expect("a register"), word);
+        (memory.copy_from(LIVENESS, &word.to_ne_bytes())).expect("a register");
+        let mut copy = [0; 4];
+        memory.copy_to(LIVENESS, &mut copy).expect("a register");
+        assert_eq!(u32::from_ne_bytes(copy), !word);
+    }
 }
 
 fn registers_are_read_and_written() {
