@@ -156,7 +156,7 @@ impl Device {
             return Ok(0);
         }
         match self.place(position, wanted)? {
-            Some((window, start, size)) => copied(window.memory.read(start, size, to)),
+            Some((window, start, size)) => copied(window.memory.read(start, size, to)?),
             None => Ok(0),
         }
     }
@@ -172,7 +172,7 @@ impl Device {
         if !window.is_writable() {
             return Err(EACCES);
         }
-        let count = copied(window.memory.write(start, size, from))?;
+        let count = copied(window.memory.write(start, size, from)?)?;
         self.notify();
         Ok(count)
     }
@@ -209,7 +209,7 @@ impl Device {
     }
 
     /// Zeroes every window that user space may write to, and counts a change, also where the task is
-    /// killed before it is done: `EINTR`.
+    /// killed before it is done (`EINTR`), or where pages have failed, which are left out (`EIO`).
     pub(crate) fn clear(&self) -> Result {
         let result = self.zero(0, self.size());
         self.notify();
@@ -218,17 +218,17 @@ impl Device {
 
     /// The same, and puts the reset text at the start of the first of them.
     pub(crate) fn reset(&self) -> Result {
-        let result = self.zero(0, self.size()).map(|()| {
-            if let Some(first) = self.windows.iter().find(|window| window.is_writable()) {
-                first.memory.poke(0, abi::RESET_TEXT);
-            }
-        });
+        let result = self.zero(0, self.size());
+        let first = self.windows.iter().find(|window| window.is_writable());
+        if let Some(first) = first.filter(|_| result != Err(EINTR)) {
+            first.memory.poke(0, abi::RESET_TEXT);
+        }
         self.notify();
         result
     }
 
     /// Zeroes a range that has writable memory behind every byte, and counts a change, also where the
-    /// task is killed before it is done: `EINTR`.
+    /// task is killed before it is done (`EINTR`), or where pages have failed, which are left out (`EIO`).
     pub(crate) fn clear_range(&self, offset: u64, size: u64) -> Result {
         layout::range(&self.extents, offset, size).map_err(errno)?;
         let end = offset.saturating_add(size);
@@ -247,19 +247,24 @@ impl Device {
     /// Zeroes what writable memory there is in a range.
     fn zero(&self, offset: u64, size: u64) -> Result {
         let end = offset.saturating_add(size);
+        let mut result = Ok(());
         for window in self.windows.iter().filter(|window| window.is_writable()) {
             let extent = window.extent;
             let from = extent.offset.max(offset);
             let to = extent.end().min(end);
             if from < to {
-                window.memory.fill(
+                let filled = window.memory.fill(
                     from.saturating_sub(extent.offset),
                     to.saturating_sub(from),
                     0,
-                )?;
+                );
+                if filled == Err(EINTR) {
+                    return filled;
+                }
+                result = result.and(filled);
             }
         }
-        Ok(())
+        result
     }
 
     /// The window that a new mapping of `pages` pages from page `first` lies in.

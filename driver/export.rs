@@ -57,6 +57,10 @@ impl Export {
         if !window.memory.is_ram() {
             return Err(eopnotsupp());
         }
+        let start = extent.offset.saturating_sub(window.extent.offset);
+        if window.memory.intact(start, extent.size)? < extent.size {
+            return Err(EIO);
+        }
         let writable = writable && window.is_writable();
         let export = Arc::pin_init(
             pin_init!(Self {

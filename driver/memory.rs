@@ -25,6 +25,7 @@ use crate::{
         errno::eopnotsupp,
         folio::{
             available_pages,
+            has_failed_memory,
             HUGE_PAGES, //
         },
         iomem::{
@@ -217,29 +218,43 @@ impl Memory {
     // ANCHOR_END: page
 
     /// Copies `size` bytes from `start` on into `to`; gives how many it took before a fault.
-    pub(crate) fn read(&self, start: u64, size: u64, to: &mut Destination<'_>) -> usize {
+    pub(crate) fn read(&self, start: u64, size: u64, to: &mut Destination<'_>) -> Result<usize> {
         self.each(start, size, |memory, start, len| {
             memory.copy_to(start, len, to)
         })
     }
 
     /// Copies `size` bytes from `from` to `start`; gives how many there were before a fault.
-    pub(crate) fn write(&self, start: u64, size: u64, from: &mut Source<'_>) -> usize {
+    pub(crate) fn write(&self, start: u64, size: u64, from: &mut Source<'_>) -> Result<usize> {
         self.each(start, size, |memory, start, len| {
             memory.copy_from(start, len, from)
         })
     }
 
-    /// Sets `size` bytes from `start` on to `byte`. Fails with `EINTR` if the task is killed before it is done.
+    /// Sets `size` bytes from `start` on to `byte`. Fails with `EINTR` if the task is killed before it is done, and with
+    /// `EIO` after it is done if some pages have failed, which are left alone.
     pub(crate) fn fill(&self, start: u64, size: u64, byte: u8) -> Result {
-        let done = self.each(start, size, |memory, start, len| {
-            memory.fill(start, len, byte);
-            len
-        });
-        match (done as u64) < size {
-            true => Err(EINTR),
-            false => Ok(()),
+        let mut result = Ok(());
+        let mut done: u64 = 0;
+        while done < size {
+            let at = start.saturating_add(done);
+            let filled = self.each(at, size.saturating_sub(done), |memory, start, len| {
+                memory.fill(start, len, byte);
+                len
+            });
+            let count = filled.map_or_else(
+                |error| {
+                    result = Err(error);
+                    PAGE.saturating_sub(at % PAGE)
+                },
+                |count| count as u64,
+            );
+            done = done.saturating_add(count);
+            if done < size && (count == 0 || task::is_killed()) {
+                return Err(EINTR);
+            }
         }
+        result
     }
 
     /// Puts `bytes` at `start`, as many as there is memory for; gives how many.
@@ -251,6 +266,7 @@ impl Memory {
             done = end;
             len
         })
+        .unwrap_or(0)
     }
 
     /// Reads the bytes at `start` into `bytes`, as many as there are; gives how many.
@@ -262,18 +278,34 @@ impl Memory {
             done = end;
             len
         })
+        .unwrap_or(0)
+    }
+
+    /// How many of `size` bytes from `start` on come before the first page that has failed; `EIO` if they start in it.
+    pub(crate) fn intact(&self, start: u64, size: u64) -> Result<u64> {
+        if !has_failed_memory() {
+            return Ok(size);
+        }
+        let pages = start / PAGE..start.saturating_add(size).div_ceil(PAGE);
+        let has_failed = |page: &u64| self.page(*page).is_some_and(|page| page.has_failed());
+        match { pages }.find(has_failed) {
+            None => Ok(size),
+            Some(page) if page.saturating_mul(PAGE) <= start => Err(EIO),
+            Some(page) => Ok(page.saturating_mul(PAGE).saturating_sub(start)),
+        }
     }
 
     /// Calls `act` with each piece's part of a range, until it does less than the whole of one, or the
-    /// task is killed. Gives the bytes done.
+    /// task is killed, or a page has failed. Gives the bytes done; `EIO` if the first page has failed.
     fn each(
         &self,
         start: u64,
         size: u64,
         mut act: impl FnMut(&dyn SharedMemory, usize, usize) -> usize,
-    ) -> usize {
+    ) -> Result<usize> {
+        let size = self.intact(start, size)?;
         let (Ok(mut start), Ok(size)) = (usize::try_from(start), usize::try_from(size)) else {
-            return 0;
+            return Ok(0);
         };
         let mut done: usize = 0;
         while done < size && !(done > 0 && task::is_killed()) {
@@ -301,7 +333,7 @@ impl Memory {
                 break;
             }
         }
-        done
+        Ok(done)
     }
 }
 

@@ -388,6 +388,12 @@ unsafe extern "C" fn splice_read<T: FileOperations>(
                 // SAFETY: As the caller promises; nothing of this was put into the pipe.
                 return Ok(unsafe { bindings::copy_splice_read(file, position, pipe, len, flags) });
             };
+            if page.has_failed() {
+                match from == start {
+                    true => return Err(EIO),
+                    false => break,
+                }
+            }
             let offset = from % PAGE;
             let count = PAGE.saturating_sub(offset).min(end.saturating_sub(from));
             if !parts.push(&page, offset as u32, count as u32) {

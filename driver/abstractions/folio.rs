@@ -269,6 +269,16 @@ impl<T: Addressed> SharedMemory for T {
 
 impl<const ORDER: u32> Drop for Folio<ORDER> {
     fn drop(&mut self) {
+        // SAFETY: By the type's invariant, the folio has so many pages.
+        if ORDER > 0 && unsafe { has_failed_page(self.0.as_ptr(), 1 << ORDER) } {
+            // The kernel keeps a single page that has failed from being used again, but not one inside of a
+            // folio, nor can a folio be split that is in no file's cache.
+            pr_warn!(
+                "{} bytes are lost: memory in them has failed\n",
+                PAGE_SIZE << ORDER
+            );
+            return;
+        }
         // SAFETY: The reference is ours by the type's invariant, and nobody uses it after this.
         unsafe { bindings::__free_pages(self.0.as_ptr(), ORDER) };
     }
@@ -367,9 +377,23 @@ impl FolioPage<'_> {
         Some(LockedFolio(self))
     }
 
-    /// The folio, if a huge entry can map it and this is its first page.
+    /// The folio, if a huge entry can map it: this is its first page, and none of its pages has failed.
     pub(super) fn huge(&self) -> Option<*mut bindings::folio> {
-        (self.order == HUGE && self.page == self.head).then_some(self.head.as_ptr().cast())
+        let head = self.head.as_ptr();
+        if self.order != HUGE || self.page != self.head {
+            return None;
+        }
+        // SAFETY: By the type's invariant, the folio has so many pages.
+        if unsafe { has_failed_page(head, HUGE_PAGES) } {
+            return None;
+        }
+        Some(head.cast())
+    }
+
+    /// Whether its bytes are lost, because the memory of the machine failed. To access it could end in a panic.
+    pub(super) fn has_failed(&self) -> bool {
+        // SAFETY: By the type's invariant, the page is valid.
+        unsafe { has_failed_page(self.page.as_ptr(), 1) }
     }
 
     /// Its physical address.
@@ -394,6 +418,61 @@ impl Drop for LockedFolio<'_> {
         // SAFETY: By the type's invariant.
         unsafe { bindings::folio_unlock(self.0.head.as_ptr().cast()) };
     }
+}
+
+/// Whether some memory of the machine has failed since it was booted. Until then, no page need be looked at.
+///
+/// `memory_failure` marks the page before it counts it. A page that is looked at in between is as one that fails a
+/// moment later.
+pub(crate) fn has_failed_memory() -> bool {
+    #[cfg(all(CONFIG_MEMORY_FAILURE, CONFIG_NUMA))]
+    let failed = {
+        let nodes = &raw const bindings::node_data;
+        // SAFETY: Set at boot, and never changed.
+        let count = unsafe { bindings::nr_node_ids } as usize;
+        (0..count).any(|number| {
+            // SAFETY: The array has an element for each number of a node, which is null or a node that stays. The
+            // counter is only ever counted up.
+            unsafe {
+                let node = nodes.cast::<*const bindings::pglist_data>().add(number);
+                let node = node.read_volatile();
+                !node.is_null() && (&raw const (*node).mf_stats.total).read_volatile() != 0
+            }
+        })
+    };
+    #[cfg(all(CONFIG_MEMORY_FAILURE, not(CONFIG_NUMA)))]
+    // SAFETY: The only node is there for ever; the counter is only ever counted up.
+    let failed =
+        unsafe { (&raw const bindings::contig_page_data.mf_stats.total).read_volatile() } != 0;
+    #[cfg(not(CONFIG_MEMORY_FAILURE))]
+    let failed = false;
+    failed
+}
+
+/// Whether one of `count` pages from `first` on has failed.
+///
+/// # Safety
+///
+/// `first` must be the first of so many valid pages, whose `struct page`s are an array.
+#[cfg(CONFIG_MEMORY_FAILURE)]
+pub(super) unsafe fn has_failed_page(first: *mut bindings::page, count: usize) -> bool {
+    const FAILED: usize = 1 << bindings::pageflags_PG_hwpoison;
+    has_failed_memory()
+        && (0..count).any(|index| {
+            // SAFETY: The caller promises the page; its flags are only ever changed atomically.
+            let flags = unsafe { Atomic::from_ptr(&raw mut (*first.add(index)).flags.f) };
+            flags.load(Relaxed) & FAILED != 0
+        })
+}
+
+/// Nobody notes here that pages have failed.
+///
+/// # Safety
+///
+/// Takes anything.
+#[cfg(not(CONFIG_MEMORY_FAILURE))]
+pub(super) unsafe fn has_failed_page(_first: *mut bindings::page, _count: usize) -> bool {
+    false
 }
 
 /// The page of a page frame of RAM; `None` if the frame is of something else.

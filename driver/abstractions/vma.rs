@@ -18,6 +18,9 @@ use kernel::{
 use super::{
     cache::Cache,
     folio::{
+        has_failed_memory,
+        has_failed_page,
+        page_of_frame,
         FolioPage,
         HUGE,
         HUGE_PAGES, //
@@ -38,6 +41,14 @@ impl Page<'_> {
         match self {
             Self::Folio(page) => page.cache(),
             Self::Frame(frame) => frame.cache,
+        }
+    }
+
+    /// Whether its bytes are lost, because the memory of the machine failed. It must not be accessed.
+    pub(crate) fn has_failed(&self) -> bool {
+        match self {
+            Self::Folio(page) => page.has_failed(),
+            Self::Frame(frame) => frame.has_failed(),
         }
     }
 
@@ -81,6 +92,13 @@ impl Frame<'_> {
     /// Its number.
     pub(super) fn number(&self) -> u64 {
         self.number
+    }
+
+    /// Whether its bytes are lost, because the memory of the machine failed.
+    fn has_failed(&self) -> bool {
+        has_failed_memory()
+            // SAFETY: The page of a frame of RAM is valid: by the type's invariant, its memory is borrowed.
+            && page_of_frame(self.number).is_some_and(|page| unsafe { has_failed_page(page, 1) })
     }
 }
 
@@ -169,10 +187,10 @@ fn map_now<T: VmOperations>(this: &T, vma: &VmaNew) {
     let mut count: c_ulong = 0;
     let all = first_page(vma)..first_page(vma).saturating_add(bytes(vma) / PAGE);
     for (slot, page) in pages.iter_mut().zip(all) {
-        let Some(Page::Folio(page)) = page_for(this, vma, page) else {
-            break;
-        };
-        *slot = page.as_raw();
+        match page_for(this, vma, page) {
+            Some(Page::Folio(page)) if !page.has_failed() => *slot = page.as_raw(),
+            _ => break,
+        }
         count = count.saturating_add(1);
     }
     // SAFETY: The VMA is being set up and write-locked. It is not `VM_PFNMAP`, as the pages fit to it. There
@@ -374,6 +392,7 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
     // SAFETY: A fault's VMA is valid, locked for the call, and has this table from `install`.
     let (this, vma): (&T, _) = unsafe { (private(fault.vma), fault.vma()) };
     match page_for(this, vma, fault.page) {
+        Some(page) if page.has_failed() => bindings::vm_fault_reason_VM_FAULT_HWPOISON,
         Some(Page::Folio(page)) if fault.is_copy(vma) => {
             // SAFETY: The fault is ours to answer. The memory manager takes over the reference.
             unsafe { (*vmf).page = page.get() };
@@ -422,8 +441,9 @@ unsafe fn fault_around<T: VmOperations>(
         let page = fault
             .page_at(vma, address, PAGE)
             .and_then(|page| page_for(this, vma, page));
-        let Some(Page::Folio(page)) = page else {
-            continue;
+        let page = match page {
+            Some(Page::Folio(page)) if !page.has_failed() => page,
+            _ => continue,
         };
         other.__bindgen_anon_1.address = address as usize;
         // The entry is as `vm_page_prot` says. Where the kernel notes who writes (soft-dirty), that is read-only:

@@ -60,6 +60,7 @@ mod pagetable;
 mod pci;
 mod peers;
 mod plan;
+mod poison;
 mod poll;
 mod races;
 mod report;
@@ -166,6 +167,8 @@ fn main() -> ExitCode {
         // The last look is at whatever ran before.
         trials.extend(of_file(&("sanitizers", sanitizers::TESTS)));
     } else {
+        // Memory that has failed stays lost. The kernel with sanitizers does not note it.
+        trials.extend(of_file(&("poison", poison::TESTS)));
         // After it, no module can be loaded: ours is not signed.
         trials.extend(of_file(&("lockdown", lockdown::TESTS)));
     }
