@@ -32,6 +32,9 @@ pub(crate) const HARDWARE: &str = "hw";
 /// The file that is BAR 2 of the guest's `ivshmem` device, and its bytes.
 const IVSHMEM: (&str, u64) = ("ivshmem", 4 << 20);
 
+/// The graphics cards, none of which has a screen.
+const GRAPHICS_CARDS: &[&str] = &["bochs-display", "qxl", "virtio-gpu-pci"];
+
 /// Makes the files that are devices' memory.
 pub(crate) fn make_hardware(run: &Path) -> Result<()> {
     let dir = run.join(HARDWARE);
@@ -148,6 +151,10 @@ pub(crate) fn qemu(
         "-virtfs",
         &format!("local,path={RUN}/{HARDWARE},mount_tag=hw,security_model=none"),
     ]);
+    // Graphics cards, whose drivers import memory. Their numbers are high, so that the other devices keep theirs.
+    for (number, card) in (0x10..).zip(GRAPHICS_CARDS) {
+        add(&["-device", &format!("{card},addr={number:x},romfile=")]);
+    }
     let mut binds = vec![
         Bind::read_only(guest.dir(), ROOT),
         Bind::read_only(&lab.initramfs, "/run/chrmem/initramfs"),

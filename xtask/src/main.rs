@@ -102,7 +102,7 @@ enum Command {
         /// Which ones: the files in tests/mutants; all, if none is named.
         names: Vec<String>,
     },
-    /// Put what the tests told of themselves when they last ran into docs/reliability.md.
+    /// Put what the tests told of themselves when they last ran into docs/reliability.md and docs/importers.md.
     Report,
     /// Measure in the VM what everything costs, in instructions, beside its peers and the goals.
     Bench(bench::Options),

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! `cargo xtask report`: puts what the tests tell of themselves into `docs/reliability.md`.
+//! `cargo xtask report`: puts what the tests tell of themselves into the documentation.
 //!
-//! Tests print facts, a line each: `report: GROUP: WHAT: VALUE`. [`keep`] stores those of a run by the run's name. The page
+//! Tests print facts, a line each: `report: GROUP: WHAT: VALUE`. [`keep`] stores those of a run by the run's name. A page
 //! has a place for each group, between the lines `<!-- facts: GROUP -->` and `<!-- end -->`, where [`write()`] puts a table
 //! with a column for each run. What is written `ROW × COLUMN` goes into a table of its own, of rows and columns.
 
@@ -16,8 +16,8 @@ use fs_err as fs;
 
 use crate::workspace;
 
-/// The page.
-const PAGE: &str = "docs/reliability.md";
+/// The pages with such places.
+const PAGES: [&str; 2] = ["docs/reliability.md", "docs/importers.md"];
 
 /// What stands between the two parts of a cell's name.
 const CROSS: &str = " × ";
@@ -101,7 +101,7 @@ pub(crate) fn keep(run: &str, output: &str) -> Result<()> {
     Ok(fs::write(file, facts.lines())?)
 }
 
-/// Writes what was kept into the page.
+/// Writes what was kept into the pages.
 pub(crate) fn write() -> Result<ExitCode> {
     let dir = workspace::target()?.join("report");
     let mut runs = BTreeMap::new();
@@ -110,13 +110,13 @@ pub(crate) fn write() -> Result<ExitCode> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         runs.insert(name.into_owned(), Facts::of(&fs::read_to_string(&path)?));
     }
-    let page = workspace::dir().join(PAGE);
-    let text = fill(&fs::read_to_string(&page)?, &runs)?;
-    fs::write(&page, text)?;
-    eprintln!(
-        "{PAGE}: facts of {}",
-        Vec::from_iter(runs.keys().map(String::as_str)).join(", ")
-    );
+    let names = Vec::from_iter(runs.keys().map(String::as_str)).join(", ");
+    for page in PAGES {
+        let path = workspace::dir().join(page);
+        let text = fill(&fs::read_to_string(&path)?, &runs)?;
+        fs::write(&path, text)?;
+        eprintln!("{page}: facts of {names}");
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -224,7 +224,7 @@ impl Table {
 
 #[cfg(test)]
 mod tests {
-    use super::{fill, Facts, PAGE};
+    use super::{fill, Facts, PAGES};
     use crate::workspace;
 
     #[test]
@@ -260,9 +260,10 @@ mod tests {
     }
 
     #[test]
-    fn the_page_names_tests_that_there_are() {
-        let page = std::fs::read_to_string(workspace::dir().join(PAGE)).unwrap();
-        let named = page
+    fn the_pages_name_tests_that_there_are() {
+        let read = |page| std::fs::read_to_string(workspace::dir().join(page)).unwrap();
+        let text = PAGES.map(read).concat();
+        let named = text
             .split('`')
             .filter(|words| !words.contains(' '))
             .filter_map(|words| words.split_once("::"));

@@ -54,7 +54,7 @@ fn call<T>(
 }
 
 /// EXPORT.
-fn export(fd: impl AsFd, offset: u64, size: u64) -> Result<OwnedFd, Errno> {
+pub(crate) fn export(fd: impl AsFd, offset: u64, size: u64) -> Result<OwnedFd, Errno> {
     export_with(fd, (offset, size, 0, 0))
 }
 

@@ -34,6 +34,7 @@ mod fuzz;
 mod guide;
 mod hardware;
 mod held;
+mod importers;
 mod io;
 mod ioctl;
 mod iomem;
@@ -134,6 +135,7 @@ fn main() -> ExitCode {
         ("cache", cache::TESTS),
         ("dmabuf", dmabuf::TESTS),
         ("hardware", hardware::TESTS),
+        ("importers", importers::TESTS),
         ("peers", peers::TESTS),
         ("killed", killed::TESTS),
         ("security", security::TESTS),

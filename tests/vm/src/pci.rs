@@ -101,6 +101,13 @@ impl Pci {
         fs::write(&path, text).unwrap_or_else(|error| panic!("{path}: {error}"));
     }
 
+    /// The group of devices that the IOMMU cannot tell apart from it.
+    pub(crate) fn iommu_group(&self) -> String {
+        let group = fs::read_link(self.path.join("iommu_group")).expect("a group");
+        let group = group.file_name().expect("a name");
+        group.to_str().expect("text").to_owned()
+    }
+
     /// Has the IOMMU translate what it addresses, or not.
     pub(crate) fn translate(&self, wanted: bool) {
         let value = if wanted { "DMA" } else { "identity" };

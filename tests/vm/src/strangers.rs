@@ -52,7 +52,7 @@ fn device(settings: &str, size: usize) -> Folder {
 }
 
 /// What a shell script printed, that must succeed.
-fn sh(script: &str) -> String {
+pub(crate) fn sh(script: &str) -> String {
     fs::create_dir_all(FOLDER).expect(FOLDER);
     let output = Command::new("sh")
         .args(["-euc", script])

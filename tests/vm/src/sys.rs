@@ -432,6 +432,13 @@ pub(crate) struct Span<'a> {
     of: PhantomData<&'a Map>,
 }
 
+impl Span<'_> {
+    /// Where it starts, and its length: for a pointer within an argument.
+    pub(crate) fn place(&self) -> (usize, usize) {
+        (self.address, self.len)
+    }
+}
+
 impl Span<'static> {
     /// Where nothing is: page zero, the end of what the kernel gives to those who do not ask for
     /// more, behind that end, in the kernel's half, at the end of it.
@@ -515,6 +522,11 @@ impl Buffer {
     /// Bytes before the page that cannot be touched.
     pub(crate) fn len(&self) -> usize {
         self.len
+    }
+
+    /// Where it starts.
+    pub(crate) fn address(&self) -> usize {
+        self.map.address
     }
 
     /// Copies bytes out.
@@ -658,6 +670,36 @@ pub(crate) fn ioctl_fd_at(
     let number = i32::from_ne_bytes(bytes.try_into().expect("four bytes"));
     // SAFETY: the kernel has just made the descriptor for this caller.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// `ioctl` of a command that takes a small number.
+pub(crate) fn ioctl_number(fd: impl AsFd, command: u32, argument: usize) -> Result<usize> {
+    assert!(argument < PAGE);
+    // SAFETY: a command that takes a pointer instead finds nothing: page zero is not mapped.
+    unsafe {
+        call(
+            libc::SYS_ioctl,
+            [number(fd), command as usize, argument, 0, 0, 0],
+        )
+    }
+}
+
+/// `bpf`.
+pub(crate) fn bpf(command: u32, argument: Span<'_>) -> Result<usize> {
+    // SAFETY: a `Span` may be overwritten, and ends before anything else starts. What the kernel is given to run, it verifies.
+    unsafe {
+        call(
+            libc::SYS_bpf,
+            [command as usize, argument.address, argument.len, 0, 0, 0],
+        )
+    }
+}
+
+/// `bpf` whose answer is a new file descriptor.
+pub(crate) fn bpf_fd(command: u32, argument: Span<'_>) -> Result<OwnedFd> {
+    let answer = bpf(command, argument)?;
+    // SAFETY: the kernel has just made the descriptor for this caller.
+    Ok(unsafe { OwnedFd::from_raw_fd(answer as i32) })
 }
 
 /// `ioctl` as a 32-bit program calls it.
