@@ -40,6 +40,12 @@ pub trait Bell {
     ///
     /// What the kernel says, if the bell is not there any more.
     fn wait(&self, timeout: Option<Duration>) -> Result<bool>;
+
+    /// A file that both ends have, open for reading and writing: its locks show which end lives, as
+    /// [`ring`](crate::ring) says. Without one, an end that was killed is waited for.
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// By the device's generation: everyone who has the device open hears it. Each end needs an open file
@@ -51,6 +57,10 @@ impl Bell for Device {
 
     fn wait(&self, timeout: Option<Duration>) -> Result<bool> {
         Ok(Device::wait(self, timeout)?.is_some())
+    }
+
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
     }
 }
 
@@ -64,6 +74,7 @@ impl Bell for Device {
 pub struct EventBell {
     heard: OwnedFd,
     rung: OwnedFd,
+    file: Option<OwnedFd>,
 }
 
 impl EventBell {
@@ -83,10 +94,12 @@ impl EventBell {
         let second = Self {
             heard: clone(&other)?,
             rung: clone(&one)?,
+            file: None,
         };
         let first = Self {
             heard: one,
             rung: other,
+            file: None,
         };
         Ok((first, second))
     }
@@ -104,7 +117,30 @@ impl EventBell {
     /// ```
     #[must_use]
     pub fn new(heard: OwnedFd, rung: OwnedFd) -> Self {
-        Self { heard, rung }
+        Self {
+            heard,
+            rung,
+            file: None,
+        }
+    }
+
+    /// The same bell with a file that both ends have, such as the memfd that the ring is in, so that an end which
+    /// was killed is noticed. The other end's bell must have the same file.
+    ///
+    /// ```
+    /// use rustix::fs::{memfd_create, MemfdFlags};
+    ///
+    /// let memory = memfd_create("ring", MemfdFlags::CLOEXEC)?;
+    /// let (mine, theirs) = chrmem::EventBell::pair()?;
+    /// let mine = mine.with_file(memory.try_clone()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_file(self, file: OwnedFd) -> Self {
+        Self {
+            file: Some(file),
+            ..self
+        }
     }
 }
 
@@ -127,6 +163,10 @@ impl Bell for EventBell {
             Ok(_) | Err(Errno::AGAIN) => Ok(true),
             Err(errno) => Err(refused(errno)),
         }
+    }
+
+    fn file(&self) -> Option<BorrowedFd<'_>> {
+        self.file.as_ref().map(AsFd::as_fd)
     }
 }
 

@@ -184,6 +184,14 @@ pub enum Error {
     #[error("the ring is full, and its reader has left")]
     ReaderLeft,
 
+    /// The other end of a ring died: its process ended without a word, killed for example. Every record that it
+    /// finished has been taken.
+    #[error("the ring's {end} has died")]
+    RingAbandoned {
+        /// `reader` or `writer`.
+        end: &'static str,
+    },
+
     /// What was waited for did not happen in time.
     #[error("the other end of the ring did nothing in the time it was given")]
     TimedOut,
@@ -222,7 +230,7 @@ impl From<Error> for io::Error {
         let kind = match (&error, error.errno()) {
             (_, Some(errno)) => Self::from(errno).kind(),
             (Error::TimedOut, None) => io::ErrorKind::TimedOut,
-            (Error::ReaderLeft, None) => io::ErrorKind::BrokenPipe,
+            (Error::ReaderLeft | Error::RingAbandoned { .. }, None) => io::ErrorKind::BrokenPipe,
             (Error::NoRing | Error::RingDamaged { .. }, None) => io::ErrorKind::InvalidData,
             _ => io::ErrorKind::InvalidInput,
         };

@@ -201,6 +201,40 @@ impl MapOptions {
     }
 }
 
+/// Locks byte `at` of a file, for the open file: until that is closed for the last time.
+pub(crate) fn lock_byte(fd: BorrowedFd<'_>, at: u64) -> Result<(), Errno> {
+    let mut lock = lock_of(at)?;
+    // SAFETY: F_OFD_SETLK reads the one `flock` behind the pointer.
+    let result = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_SETLK, &raw mut lock) };
+    match result {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// Whether another open file has locked byte `at` of a file.
+pub(crate) fn is_byte_locked(fd: BorrowedFd<'_>, at: u64) -> Result<bool, Errno> {
+    let mut lock = lock_of(at)?;
+    // SAFETY: F_OFD_GETLK reads and fills the one `flock` behind the pointer.
+    let result = unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_OFD_GETLK, &raw mut lock) };
+    match result {
+        0 => Ok(i32::from(lock.l_type) != libc::F_UNLCK),
+        _ => Err(last_errno()),
+    }
+}
+
+/// A lock of byte `at` that no other one goes with.
+fn lock_of(at: u64) -> Result<libc::flock, Errno> {
+    Ok(libc::flock {
+        // CAST: one of a few small numbers.
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: at.try_into().map_err(|_| Errno::OVERFLOW)?,
+        l_len: 1,
+        l_pid: 0,
+    })
+}
+
 /// How many bytes a block device has.
 pub(crate) fn block_device_size(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     const BLKGETSIZE64: Opcode = opcode::read::<usize>(0x12, 114);

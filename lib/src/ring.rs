@@ -45,14 +45,16 @@
 //! | offset | is | written by |
 //! |---|---|---|
 //! | 0 | the bytes `chrmring` | [`format()`] |
-//! | 8 | version: 1 | [`format()`] |
+//! | 8 | version: 2 | [`format()`] |
 //! | 16 | capacity: bytes of data, a multiple of 8 | [`format()`] |
 //! | 64 | written: how many bytes of data there ever were | the writer |
-//! | 72 | writer: 0 not yet there, 1 there, 2 has left | the writer |
+//! | 72 | writer, lowest two bits: 0 not yet there, 1 there, 2 has left; above: how many there were | the writer |
 //! | 80 | 1 if the reader waits for its bell | the reader sets it, the writer takes it |
+//! | 88 | what was at 72 when the writer took its lock, then the device and inode number of the locked file | the writer |
 //! | 128 | read: how many bytes of data were ever taken | the reader |
-//! | 136 | reader: 0 not yet there, 1 there, 2 has left | the reader |
+//! | 136 | reader, as at 72 | the reader |
 //! | 144 | 1 if the writer waits for its bell | the writer sets it, the reader takes it |
+//! | 152 | as at 88, of the reader | the reader |
 //! | 192 | data | the writer |
 //!
 //! Byte number `n` of the data lies at 192 + `n` modulo capacity. A record is its length as one number,
@@ -69,11 +71,26 @@
 //! stored in the memory, by mistake or in malice, is answered with [`Error::RingDamaged`] or with wrong
 //! records, never with an access out of bounds, a panic or an endless loop.
 //!
+//! # Death
+//!
 //! A reader that dies before it has taken a record leaves it to its successor; a record that a dying
 //! writer did not finish was never there. [`Reader::take_over`] and [`Writer::take_over`] attach in the place
 //! of a dead one.
+//!
+//! An end that waits for one that was killed is told: [`Error::RingAbandoned`], within a second. Each end locks a
+//! byte of the [bell's file](crate::Bell::file) when it attaches (an open file description lock, at the file's
+//! offset of its state), and the kernel releases that however the process ends. Unlike a process's number, such a
+//! lock means the same in every PID namespace; unlike a heartbeat, it is not lost by an end that is only slow.
+//! Both ends must lock the same inode: the bell is a device that both have opened by one node, or an
+//! [`EventBell`](crate::EventBell) that was given a file. Where they do not, which is seen, or if `/proc` is
+//! missing, or if a child made by `fork` keeps the lock, a death is not noticed; no living end is ever taken for a
+//! dead one.
+//!
+//! Nobody rings for the dead. An event loop asks [`Reader::is_finished`] or [`Writer::reader_left`] from time to
+//! time.
 
 mod layout;
+mod lease;
 mod protocol;
 mod reader;
 #[cfg(test)]

@@ -26,11 +26,14 @@ fn main() -> ExitCode {
         Some("be-the-writer") => be(write),
         Some("be-a-writer-that-dies") => be(write_and_die),
         Some("be-the-echo") => be(echo),
+        Some("be-a-writer-that-waits") => be(write_and_wait),
         _ => {
             let trials = [
                 ("records_cross_between_processes", crossing as fn()),
                 ("a_writer_that_dies_loses_what_it_did_not_finish", dying),
                 ("each_waits_for_the_other", ping_pong),
+                ("a_reader_is_told_of_a_writer_that_was_killed", killed),
+                ("a_slow_writer_is_not_taken_for_a_dead_one", slow),
             ];
             let trials = trials.map(|(name, test)| {
                 Trial::test(name, move || {
@@ -49,7 +52,8 @@ fn be(role: fn(Mapping, EventBell) -> Result<()>) -> ExitCode {
     let memory = MapOptions::new().map_file(stdin()).expect("a mapping");
     let heard = own(&|| stdout().as_fd().try_clone_to_owned());
     let rung = own(&|| stderr().as_fd().try_clone_to_owned());
-    match role(memory, EventBell::new(heard, rung)) {
+    let file = own(&|| stdin().as_fd().try_clone_to_owned());
+    match role(memory, EventBell::new(heard, rung).with_file(file)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -64,7 +68,8 @@ fn start(role: &str, size: u64) -> (Mapping, EventBell, Child) {
     ring::format(&memory).unwrap();
     let event = || eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).unwrap();
     let (mine, theirs) = (event(), event());
-    let bell = EventBell::new(mine.try_clone().unwrap(), theirs.try_clone().unwrap());
+    let bell = EventBell::new(mine.try_clone().unwrap(), theirs.try_clone().unwrap())
+        .with_file(memfd.try_clone().unwrap());
     let child = Command::new(std::env::current_exe().unwrap())
         .arg(role)
         .stdin(memfd)
@@ -118,8 +123,16 @@ fn dying() {
         assert_eq!(out, record(number));
     }
     // It did not say that it left.
-    let error = reader.read(&mut out, Some(Duration::from_millis(1)));
-    assert!(matches!(error, Err(Error::TimedOut)), "{error:?}");
+    let error = reader.read(&mut out, LIMIT);
+    assert!(
+        matches!(error, Err(Error::RingAbandoned { end: "writer" })),
+        "{error:?}"
+    );
+    let error = reader.is_finished();
+    assert!(
+        matches!(error, Err(Error::RingAbandoned { .. })),
+        "{error:?}"
+    );
     let (bell, _) = EventBell::pair().unwrap();
     let error = Writer::attach(&memory, bell).err();
     assert!(matches!(error, Some(Error::RingTaken { end: "writer" })));
@@ -128,6 +141,46 @@ fn dying() {
     writer.write(&record(7), LIMIT).unwrap();
     assert!(reader.read(&mut out, LIMIT).unwrap());
     assert_eq!(out, record(7));
+    // Of this one nothing can be told, as its bell has no file.
+    let error = reader.read(&mut out, Some(Duration::from_millis(1)));
+    assert!(matches!(error, Err(Error::TimedOut)), "{error:?}");
+}
+
+fn write_and_wait(memory: Mapping, bell: EventBell) -> Result<()> {
+    let mut writer = Writer::attach(memory, bell)?;
+    writer.write(&record(1), LIMIT)?;
+    std::thread::sleep(Duration::from_secs(3600));
+    Ok(())
+}
+
+/// While it is waited for, not before.
+fn killed() {
+    let (memory, bell, mut child) = start("be-a-writer-that-waits", 4096);
+    let mut reader = Reader::attach(&memory, bell).unwrap();
+    let mut out = Vec::new();
+    assert!(reader.read(&mut out, LIMIT).unwrap());
+    let killer = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(100));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    });
+    let error = reader.read(&mut out, LIMIT);
+    assert!(
+        matches!(error, Err(Error::RingAbandoned { end: "writer" })),
+        "{error:?}"
+    );
+    killer.join().unwrap();
+}
+
+fn slow() {
+    let (memory, bell, mut child) = start("be-a-writer-that-waits", 4096);
+    let mut reader = Reader::attach(&memory, bell).unwrap();
+    let mut out = Vec::new();
+    assert!(reader.read(&mut out, LIMIT).unwrap());
+    let error = reader.read(&mut out, Some(Duration::from_millis(1500)));
+    assert!(matches!(error, Err(Error::TimedOut)), "{error:?}");
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 /// Reads a record from the first half, and writes it to the second.

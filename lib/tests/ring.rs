@@ -154,6 +154,33 @@ fn who_waits_for_one_that_left_is_told() {
     assert!(matches!(error, Error::ReaderLeft), "{error:?}");
 }
 
+/// One that was succeeded, because it seemed dead, says nothing for its successor when it is dropped.
+#[test]
+fn a_predecessor_that_is_dropped_late_does_not_leave_for_its_successor() {
+    let memory = ring(64);
+    let mut reader = Reader::attach(&memory, Alarm).unwrap();
+    let late = Writer::attach(&memory, Alarm).unwrap();
+    let mut successor = Writer::take_over(&memory, Alarm).unwrap();
+    drop(late);
+    let soon = Some(Duration::from_millis(1));
+    let mut out = Vec::new();
+    let error = reader.read(&mut out, soon).unwrap_err();
+    assert!(matches!(error, Error::TimedOut), "{error:?}");
+    successor.write(b"one", None).unwrap();
+    assert!(reader.read(&mut out, soon).unwrap());
+    drop(successor);
+    assert!(!reader.read(&mut out, soon).unwrap());
+
+    let mut writer = Writer::attach(&memory, Alarm).unwrap();
+    let next = Reader::take_over(&memory, Alarm).unwrap();
+    drop(reader);
+    writer.write(&[0; 56], None).unwrap();
+    let error = writer.write(&[0; 56], soon).unwrap_err();
+    assert!(matches!(error, Error::TimedOut), "{error:?}");
+    drop(next);
+    assert!(writer.reader_left().unwrap());
+}
+
 /// A bell that always sounds.
 struct Alarm;
 
@@ -364,7 +391,7 @@ fn no_damage_leads_out_of_the_ring() {
 #[test]
 fn what_an_attaching_end_finds_is_checked() {
     for (place, number, what) in [
-        (8, 2, "the version is 2"),
+        (8, 1, "the version is 1"),
         (16, 0, "the capacity is 0"),
         (16, 12, "the capacity is 12"),
         (16, 72, "the capacity is 72"),

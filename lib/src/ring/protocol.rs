@@ -3,9 +3,10 @@
 //! What the two ends of a ring do to its memory, whatever that is made of.
 
 use super::layout::{
-    CAPACITY, DATA, LEFT, MAGIC, MAGIC_NUMBER, PRESENT, READ, READER, READER_WAITS, THIS_VERSION,
-    UNIT, VERSION, WRITER, WRITER_WAITS, WRITTEN,
+    CAPACITY, DATA, LEFT, MAGIC, MAGIC_NUMBER, PRESENT, READ, READER, READER_LEASE, READER_WAITS,
+    STATE, THIS_VERSION, UNIT, VERSION, WRITER, WRITER_LEASE, WRITER_WAITS, WRITTEN,
 };
+use super::lease::Lease;
 use crate::bell::Bell;
 use crate::error::{Error, Result};
 use crate::mapping::Mapping;
@@ -21,6 +22,10 @@ pub(super) trait Memory {
     fn load(&self, at: usize) -> Result<u64>;
     /// Stores a number, after everything before this.
     fn store(&self, at: usize, number: u64) -> Result<()>;
+    /// Where in its file it starts.
+    fn offset(&self) -> u64;
+    /// Stores a number if `current` is there: what was there.
+    fn replace(&self, at: usize, current: u64, number: u64) -> Result<u64>;
     /// Both at once.
     fn swap(&self, at: usize, number: u64) -> Result<u64>;
     /// Copies bytes out.
@@ -40,6 +45,16 @@ impl<M: Borrow<Mapping>> Memory for M {
 
     fn store(&self, at: usize, number: u64) -> Result<()> {
         self.borrow().store(at, number, Ordering::Release)
+    }
+
+    fn offset(&self) -> u64 {
+        self.borrow().offset()
+    }
+
+    fn replace(&self, at: usize, current: u64, number: u64) -> Result<u64> {
+        let word = self.borrow().atomic::<u64>(at)?;
+        let found = word.compare_exchange(current, number, Ordering::AcqRel, Ordering::Acquire);
+        Ok(found.unwrap_or_else(|found| found))
     }
 
     fn swap(&self, at: usize, number: u64) -> Result<u64> {
@@ -68,18 +83,26 @@ pub(super) struct End<M: Memory, B: Bell> {
     own: u64,
     /// The other end's number, as it was last seen, and found good.
     other: u64,
+    /// What this end has put where its state is.
+    state: u64,
+    /// What shows the other end that this one lives.
+    lease: Option<Lease>,
 }
 
 /// Where in the memory an end finds what belongs to it and to the other one.
 #[derive(Debug)]
 pub(super) struct Side {
-    /// This end, as errors call it.
+    /// The ends, as errors call them.
     name: &'static str,
+    others_name: &'static str,
     own: usize,
     other: usize,
     /// Whether this end is there, and the other one.
     state: usize,
     others_state: usize,
+    /// What their locks are good for.
+    lease: [usize; 3],
+    others_lease: [usize; 3],
     /// Whether this end waits, and the other one.
     waits: usize,
     other_waits: usize,
@@ -87,20 +110,26 @@ pub(super) struct Side {
 
 pub(super) const WRITING: Side = Side {
     name: "writer",
+    others_name: "reader",
     own: WRITTEN,
     other: READ,
     state: WRITER,
     others_state: READER,
+    lease: WRITER_LEASE,
+    others_lease: READER_LEASE,
     waits: WRITER_WAITS,
     other_waits: READER_WAITS,
 };
 
 pub(super) const READING: Side = Side {
     name: "reader",
+    others_name: "writer",
     own: READ,
     other: WRITTEN,
     state: READER,
     others_state: WRITER,
+    lease: READER_LEASE,
+    others_lease: WRITER_LEASE,
     waits: READER_WAITS,
     other_waits: WRITER_WAITS,
 };
@@ -121,8 +150,15 @@ impl<M: Memory, B: Bell> End<M, B> {
             Ok(capacity) if (UNIT..=room).contains(&capacity) && capacity % UNIT == 0 => capacity,
             _ => return Err(damaged("the capacity", number)),
         };
-        if memory.swap(side.state, PRESENT)? == PRESENT && !anyway {
-            return Err(Error::RingTaken { end: side.name });
+        // Before this end is seen to be there: until then nobody asks for the lock.
+        let lease = (bell.file()).and_then(|file| Lease::take(file, lock(&memory, side.state)));
+        let state = claim(&memory, &side, anyway)?;
+        if let Some(lease) = &lease {
+            let [state_then, device, inode] = side.lease;
+            memory.store(device, lease.inode[0])?;
+            memory.store(inode, lease.inode[1])?;
+            // Makes the two valid.
+            memory.store(state_then, state)?;
         }
         let mut end = Self {
             own: memory.load(side.own)?,
@@ -131,6 +167,8 @@ impl<M: Memory, B: Bell> End<M, B> {
             bell,
             side,
             capacity,
+            state,
+            lease,
         };
         if end.own % UNIT as u64 != 0 {
             return Err(damaged("a position", end.own));
@@ -289,22 +327,53 @@ impl<M: Memory, B: Bell> End<M, B> {
 
     /// Whether the other end was there and has left.
     fn is_alone(&self) -> Result<bool> {
-        Ok(self.memory.load(self.side.others_state)? == LEFT)
+        Ok(self.memory.load(self.side.others_state)? & STATE == LEFT)
+    }
+
+    /// Whether the other end was there and has died, as far as that can be told: it is still there by its state,
+    /// but the lock that it took when it attached is free.
+    fn other_died(&self) -> Result<bool> {
+        let Some(lease) = &self.lease else {
+            return Ok(false);
+        };
+        let state = self.memory.load(self.side.others_state)?;
+        let [state_then, device, inode] = self.side.others_lease;
+        // A lock of a predecessor, or of another inode, says nothing.
+        if state & STATE != PRESENT
+            || self.memory.load(state_then)? != state
+            || [self.memory.load(device)?, self.memory.load(inode)?] != lease.inode
+            || lease.is_held(lock(&self.memory, self.side.others_state))
+        {
+            return Ok(false);
+        }
+        // A successor could have come since.
+        Ok(self.memory.load(self.side.others_state)? == state)
+    }
+
+    fn died(&self) -> Error {
+        let end = self.side.others_name;
+        Error::RingAbandoned { end }
     }
 
     /// Whether the other end has left. Otherwise the bell will ring when it does.
     pub(super) fn other_left(&self) -> Result<bool> {
         self.ask_to_ring()?;
+        if self.other_died()? {
+            return Err(self.died());
+        }
         self.is_alone()
     }
 
     /// Whether the other end has left, and nothing that it wrote is unread. Otherwise the bell will ring when
     /// that changes.
     pub(super) fn is_finished(&mut self) -> Result<bool> {
-        // In this order: what was written before the writer left is seen by the second.
-        let alone = self.other_left()?;
+        // In this order: what was written before the writer left or died is seen by the second.
+        let left = self.other_left();
         self.look()?;
-        Ok(alone && self.filled() == 0)
+        match self.filled() {
+            0 => left,
+            _ => Ok(false),
+        }
     }
 
     /// Tries until it works, and waits for the other end in between; `attempt` is one of those that ask to be
@@ -319,9 +388,13 @@ impl<M: Memory, B: Bell> End<M, B> {
             if attempt(self)? {
                 return Ok(true);
             }
-            if self.is_alone()? {
-                // What it did before it left is seen now.
-                return attempt(self);
+            let died = self.other_died()?;
+            if died || self.is_alone()? {
+                // What it did before is seen now.
+                return match attempt(self)? {
+                    false if died => Err(self.died()),
+                    done => Ok(done),
+                };
             }
             // A deadline that no clock can hold is never reached.
             let deadline = *deadline
@@ -332,7 +405,12 @@ impl<M: Memory, B: Bell> End<M, B> {
             }
             // A wake-up only means to look again. The clock decides when to give up: the other end could ring
             // forever.
-            if let Err(error) = self.bell.wait(left) {
+            let moment = match &self.lease {
+                // A dead end does not ring.
+                Some(_) => Some(left.map_or(LOOK_EVERY, |left| left.min(LOOK_EVERY))),
+                None => left,
+            };
+            if let Err(error) = self.bell.wait(moment) {
                 // What the other end did before the bell failed is in the memory all the same.
                 return if attempt(self)? { Ok(true) } else { Err(error) };
             }
@@ -343,11 +421,39 @@ impl<M: Memory, B: Bell> End<M, B> {
 /// An end that is dropped says that it has left.
 impl<M: Memory, B: Bell> Drop for End<M, B> {
     fn drop(&mut self) {
-        // Where this fails, nobody is left who could be told.
-        if self.memory.store(self.side.state, LEFT).is_ok() {
+        // Where this fails, nobody is left who could be told. A successor's state is not this end's to change.
+        let left = self.state - PRESENT + LEFT;
+        let found = self.memory.replace(self.side.state, self.state, left);
+        if found.is_ok_and(|found| found == self.state) {
             let _ = self.wake();
         }
     }
+}
+
+/// How often an end that waits looks whether the other one lives.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// The byte of the file that is locked by the end whose state is at `state`. Nothing is stored there: any byte
+/// would do that rings in one file do not share.
+fn lock<M: Memory>(memory: &M, state: usize) -> u64 {
+    memory.offset().saturating_add(state as u64)
+}
+
+/// Says that an end is there, which nobody else may be unless `anyway`: what is at its state now.
+fn claim<M: Memory>(memory: &M, side: &Side, anyway: bool) -> Result<u64> {
+    let mut found = memory.load(side.state)?;
+    // Others that attach could come between. What comes between that often is no such.
+    for _ in 0..1000 {
+        if found & STATE == PRESENT && !anyway {
+            return Err(Error::RingTaken { end: side.name });
+        }
+        let state = (found | STATE).wrapping_add(1) | PRESENT;
+        match memory.replace(side.state, found, state)? {
+            before if before == found => return Ok(state),
+            now => found = now,
+        }
+    }
+    Err(damaged("a state", found))
 }
 
 fn damaged(what: &'static str, number: u64) -> Error {

@@ -112,7 +112,8 @@ impl<M: Borrow<Mapping>, B: Bell> Reader<M, B> {
     ///
     /// # Errors
     ///
-    /// [`TimedOut`](crate::Error::TimedOut) if that time is over. Else as [`try_read`](Self::try_read), and what
+    /// [`TimedOut`](crate::Error::TimedOut) if that time is over,
+    /// [`RingAbandoned`](crate::Error::RingAbandoned) if the writer has died and there is nothing more. Else as [`try_read`](Self::try_read), and what
     /// the bell says.
     ///
     /// ```
@@ -136,6 +137,7 @@ impl<M: Borrow<Mapping>, B: Bell> Reader<M, B> {
     ///
     /// # Errors
     ///
+    /// [`RingAbandoned`](crate::Error::RingAbandoned) if the writer has died and every record has been taken,
     /// [`RingDamaged`](crate::Error::RingDamaged) if the writer broke the protocol.
     ///
     /// ```

@@ -58,6 +58,16 @@ impl Memory for Arc<Watched> {
         Ok(())
     }
 
+    fn offset(&self) -> u64 {
+        0
+    }
+
+    fn replace(&self, at: usize, current: u64, number: u64) -> Result<u64> {
+        let word = self.number(at);
+        let found = word.compare_exchange(current, number, Ordering::AcqRel, Ordering::Acquire);
+        Ok(found.unwrap_or_else(|found| found))
+    }
+
     fn swap(&self, at: usize, number: u64) -> Result<u64> {
         Ok(self.number(at).swap(number, Ordering::AcqRel))
     }

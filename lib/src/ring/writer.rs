@@ -120,7 +120,7 @@ impl<M: Borrow<Mapping>, B: Bell> Writer<M, B> {
     /// # Errors
     ///
     /// [`Error::TimedOut`] if that time is over, [`Error::ReaderLeft`] if there is no room and the reader
-    /// has left; nothing is written then. Else as [`try_write`](Self::try_write). An error of the bell while
+    /// has left, [`Error::RingAbandoned`] if it has died; nothing is written then. Else as [`try_write`](Self::try_write). An error of the bell while
     /// waiting for room is returned only if there is still none: nothing is written then either.
     ///
     /// ```
@@ -148,7 +148,7 @@ impl<M: Borrow<Mapping>, B: Bell> Writer<M, B> {
     ///
     /// # Errors
     ///
-    /// None after [`attach`](Self::attach) has succeeded, which looked for what could go wrong.
+    /// [`Error::RingAbandoned`] if the reader has died.
     ///
     /// ```
     /// use chrmem::ring::{self, Reader, Writer};

@@ -81,6 +81,11 @@ fn a_writer_that_was_killed_is_succeeded() {
         assert_eq!(out, record(number), "record {number}");
         number += 1;
     }
+    let error = reader.read(&mut out, Some(LIMIT));
+    assert!(
+        matches!(error, Err(Error::RingAbandoned { end: "writer" })),
+        "{error:?}"
+    );
     let (others, device) = open(NODE, 0);
     let error = Writer::attach(&others, device).err();
     assert!(matches!(error, Some(Error::RingTaken { end: "writer" })));
