@@ -29,7 +29,7 @@
 //! | map a file that is no device, safe from its becoming shorter | [`MapOptions::map_file`] |
 //! | copy bytes | [`Mapping::copy_to`], [`Mapping::copy_from`], [`Mapping::write_to`] |
 //! | read and write values and arrays of them | [`Mapping::read`], [`Mapping::write`], [`Array`] |
-//! | load and store atomically | [`Mapping::load`], [`Mapping::store`], [`Mapping::atomic`] |
+//! | load and store atomically | [`Mapping::load`], [`Mapping::store`], [`Mapping::atomic`], [`Array::atomic`] |
 //! | do all of that with a part of a mapping | [`View`] |
 //! | tell others of a change, and wait for theirs | [`Device::notify`], [`Device::wait`] |
 //! | stream records to another process | [`ring`] |
