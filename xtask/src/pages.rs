@@ -3,7 +3,7 @@
 //! The documentation's pages: what they show is run, included from files that something runs, or refused.
 
 use anyhow::{bail, Result};
-use chrmem_pages::{blocks, compare, Block, Place};
+use chrmem_pages::{blocks, Block, Place};
 use duct::cmd;
 use fs_err as fs;
 
@@ -102,7 +102,8 @@ impl Page {
                     .unchecked()
                     .run()?;
                 let printed = String::from_utf8_lossy(&output.stdout);
-                if let Err(complaint) = compare(&step.output, &printed, &block.varies) {
+                let succeeded = output.status.success();
+                if let Err(complaint) = step.judge(&printed, succeeded, &block.varies) {
                     let (name, line) = (&self.name, step.line);
                     bail!(
                         "{name}:{line}: {} ({})\n{complaint}",

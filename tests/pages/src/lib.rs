@@ -142,6 +142,25 @@ impl Block {
     }
 }
 
+impl Step {
+    /// Compares what the command printed, and whether it succeeded, with what the page shows: a complaint where they differ.
+    pub fn judge(&self, printed: &str, succeeded: bool, varies: &[String]) -> Result<(), String> {
+        compare(&self.output, printed, varies)?;
+        if !succeeded && !self.shows_an_error() {
+            return Err("it failed, and the page shows no error\n".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether the page shows it fail.
+    fn shows_an_error(&self) -> bool {
+        self.output.iter().any(|line| {
+            let line = line.to_lowercase();
+            line.contains("error") || line.contains("cannot")
+        })
+    }
+}
+
 /// The line that ends what is typed after this command, if it says `<<'END'`.
 fn here_document(command: &str) -> Option<String> {
     let (_, rest) = command.split_once("<<'")?;
@@ -279,6 +298,17 @@ $ sudo modprobe chrmem
         );
         assert_eq!((steps[0].line, steps[3].line), (5, 12));
         assert_eq!(steps[3].output, ["text"]);
+    }
+
+    #[test]
+    fn a_command_that_fails_without_a_word_is_noticed() {
+        let page = "```console\n# true\n# cat nosuch\ncat: nosuch: cannot open\n```\n";
+        let steps = blocks(page)[0].steps();
+        assert_eq!(steps[0].judge("", true, &[]), Ok(()));
+        assert!(steps[0].judge("", false, &[]).is_err());
+        let printed = "cat: nosuch: cannot open\n";
+        assert_eq!(steps[1].judge(printed, false, &[]), Ok(()));
+        assert!(steps[1].judge("", false, &[]).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! See [`chrmem_pages`] for how a page says it.
 
 use crate::{driver, folder};
-use chrmem_pages::{blocks, compare, Block, Place};
+use chrmem_pages::{blocks, Block, Place};
 use rustix::pipe::{pipe_with, PipeFlags};
 use rustix::process::{kill_process_group, Pid, Signal};
 use std::fs::{self, File};
@@ -42,7 +42,7 @@ fn run(page: &str, blocks: &[Block]) {
     for block in blocks {
         for step in block.steps() {
             let (printed, status) = shell.run(&step.command);
-            if let Err(complaint) = compare(&step.output, &printed, &block.varies) {
+            if let Err(complaint) = step.judge(&printed, status == "0", &block.varies) {
                 complaints += &format!(
                     "{page}:{}: {} (exit status {status})\n{complaint}",
                     step.line, step.command
