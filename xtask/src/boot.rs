@@ -111,6 +111,11 @@ pub(crate) fn run_all(
     let mut runs = Vec::new();
     for (boot, args) in &boots {
         let listed = list(programs, boot, filter)?;
+        ensure!(
+            listed > 0 || !filter.is_empty(),
+            "there are no VM tests for {}",
+            boot.label()
+        );
         if listed > 0 {
             let job = prepare(lab, args, boot, programs, filter)?;
             let (kernel, label) = (lab.kernel.name(), boot.label());
@@ -118,10 +123,6 @@ pub(crate) fn run_all(
             runs.push((*boot, listed, job));
         }
     }
-    ensure!(
-        !(runs.is_empty() && filter.is_empty()),
-        "there are no VM tests"
-    );
     at_once(runs, |(boot, listed, job)| {
         boot_tests(kernel, boot, listed, job).unwrap_or_else(Count::broken)
     })
