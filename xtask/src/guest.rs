@@ -31,6 +31,8 @@ pub(crate) struct Outcome {
     pub(crate) status: u8,
     /// What went wrong beside it.
     pub(crate) faults: Vec<String>,
+    /// What the command should have removed.
+    pub(crate) left: Vec<String>,
     /// The kernel's log.
     pub(crate) console: PathBuf,
 }
@@ -39,8 +41,13 @@ impl Outcome {
     /// An error if anything but the command went wrong; only then is the kernel's log worth keeping.
     pub(crate) fn verdict(&self) -> Result<()> {
         let Some(first) = self.faults.first() else {
-            return Ok(fs::remove_file(&self.console)?);
+            fs::remove_file(&self.console)?;
+            ensure!(self.left.is_empty(), "{}", self.left.join("\nerror: "));
+            return Ok(());
         };
+        for left in &self.left {
+            eprintln!("error: {left}");
+        }
         for fault in &self.faults[1..] {
             eprintln!("error: {fault}");
         }
@@ -208,7 +215,7 @@ impl Guest {
         ];
         let mut deadline = (!interactive).then(|| Instant::now() + limit);
         let mut status = None;
-        let mut faults = self.faults;
+        let (mut faults, mut left) = (self.faults, Vec::new());
         let mut ended = false;
         loop {
             let event = match deadline {
@@ -220,6 +227,7 @@ impl Guest {
             match event {
                 Ok(Event::Said(line)) => match line.split_once(' ') {
                     Some(("fault", text)) => faults.push(text.to_owned()),
+                    Some(("left", text)) => left.push(text.to_owned()),
                     Some(("exit", number)) => {
                         status = Some(number.parse().context("the guest's exit status")?);
                         deadline = Some(Instant::now() + END_LIMIT);
@@ -267,6 +275,7 @@ impl Guest {
         Ok(Outcome {
             status: status.unwrap_or(1),
             faults,
+            left,
             console: self.console,
         })
     }
@@ -354,7 +363,7 @@ fn copy(mut from: UnixStream, mut to: impl Write + Send + 'static) -> JoinHandle
 
 #[cfg(test)]
 mod tests {
-    use super::{boot, excerpt, listen_to_console, Event};
+    use super::{boot, excerpt, listen_to_console, Event, Outcome};
     use std::io::Write;
     use std::os::unix::net::UnixStream;
     use std::sync::mpsc::channel;
@@ -378,6 +387,25 @@ mod tests {
             faults,
             ["the kernel says: [    0.6] WARNING: CPU: 0 PID: 1 at x"]
         );
+    }
+
+    #[test]
+    fn what_was_left_is_an_error_without_the_kernel_s_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let outcome = |faults: &[&str]| {
+            let console = dir.path().join("console");
+            std::fs::write(&console, "[    0.5] fine\n").unwrap();
+            Outcome {
+                status: 0,
+                faults: faults.iter().map(|it| (*it).to_owned()).collect(),
+                left: vec!["the device camera is still there".into()],
+                console,
+            }
+        };
+        let error = outcome(&[]).verdict().unwrap_err().to_string();
+        assert_eq!(error, "the device camera is still there");
+        let error = outcome(&["rmmod"]).verdict().unwrap_err().to_string();
+        assert!(error.starts_with("rmmod\nThe kernel's log says"), "{error}");
     }
 
     #[test]
