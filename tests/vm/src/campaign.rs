@@ -65,6 +65,15 @@ pub(crate) fn seed() -> u64 {
 }
 
 impl Campaign<'_> {
+    /// How many steps it takes in all.
+    pub(crate) fn steps(&self) -> u64 {
+        match env::var("CHRMEM_STEPS").as_deref() {
+            Err(_) => self.steps,
+            Ok("forever") => u64::MAX,
+            Ok(text) => text.parse().expect("CHRMEM_STEPS is a number"),
+        }
+    }
+
     /// Runs it; tells how many steps were taken as a fact.
     pub(crate) fn run(&self, group: &str, what: &str) {
         if let Ok(text) = env::var("CHRMEM_SEQUENCE") {
@@ -81,11 +90,7 @@ impl Campaign<'_> {
             self.shorten(shrinker, journal.as_ref());
         }
         let seed = seed();
-        let steps = match env::var("CHRMEM_STEPS").as_deref() {
-            Err(_) => self.steps,
-            Ok("forever") => u64::MAX,
-            Ok(text) => text.parse().expect("CHRMEM_STEPS is a number"),
-        };
+        let steps = self.steps();
         eprintln!("{}: CHRMEM_SEED={seed}", self.name);
         let start = Instant::now();
         let (mut run, mut done) = (0, 0);

@@ -22,7 +22,7 @@ crate::tests! {
     the_limit_is_for_all_together
     more_than_the_machine_has
     memory_that_runs_out_half_way
-    as_many_devices_as_there_can_be
+    many_devices_of_one_load
 }
 
 /// How many devices there can be.
@@ -128,8 +128,7 @@ fn fresh_memory_is_zero_after_its_first_hundredth() {
     const SIZE: usize = 32 << 20;
     driver::without(|| {
         // Much of what the driver will get was somebody's just now.
-        let half = memory::free() as usize / 2;
-        drop(vec![0xaa_u8; half.min(256 << 20)]);
+        memory::dirty(0xaa);
         load(&format!("size={SIZE}")).expect("load");
         let bytes = get(driver::open(), 0, SIZE);
         let filled = SIZE / 100;
@@ -212,7 +211,8 @@ fn memory_that_runs_out_half_way() {
     });
 }
 
-fn as_many_devices_as_there_can_be() {
+/// In the plain boot, as many as there can be.
+fn many_devices_of_one_load() {
     let count = scaled(MOST);
     driver::with(&format!("devices={count}"), || {
         assert_eq!(nodes().len(), count);

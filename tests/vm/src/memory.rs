@@ -3,13 +3,18 @@
 //! How much memory the machine has, and has left.
 
 use crate::boot;
+use crate::sys::{Child, End};
 use std::collections::BTreeMap;
 use std::fs;
+use std::time::Duration;
 
 /// Bytes of memory in all.
 pub(crate) fn total() -> u64 {
     meminfo("MemTotal:")
 }
+
+/// Less than this many bytes cannot be told from what the rest of the system does meanwhile.
+pub(crate) const SWING: u64 = 1 << 20;
 
 /// Bytes that nobody uses: free pages, those in the lists of each processor, and what can be had
 /// back at once.
@@ -33,14 +38,32 @@ pub(crate) fn free() -> u64 {
     meminfo("MemFree:") + listed * 4096 + cached
 }
 
+/// The same, once the kernel has freed what it frees late: when it has not become more for half a second.
+pub(crate) fn settled() -> u64 {
+    let (mut most, mut calm) = (free(), 0);
+    while calm < 5 {
+        std::thread::sleep(Duration::from_millis(100));
+        let now = free();
+        calm = if now > most { 0 } else { calm + 1 };
+        most = most.max(now);
+    }
+    most
+}
+
+/// Fills up to 256 MiB of the free memory with `byte`, and frees it: whoever gets memory next gets some of that.
+pub(crate) fn dirty(byte: u8) {
+    let half = (free() as usize / 2).min(256 << 20);
+    // Nothing else reads it: without the black box, the compiler would leave out the vector and its memory.
+    let mut child = Child::start(|| drop(std::hint::black_box(vec![byte; half])));
+    assert_eq!(child.wait(Duration::from_secs(60)), End::Status(0));
+}
+
 /// How many objects there are in each of the kernel's caches.
 pub(crate) fn objects() -> BTreeMap<String, u64> {
-    if boot::has_sanitizers() {
-        // To see whether it is still used, KASAN keeps what was freed, until its cache is to shrink.
-        for cache in fs::read_dir("/sys/kernel/slab").expect("/sys") {
-            let path = cache.expect("/sys").path().join("shrink");
-            fs::write(&path, "1").unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        }
+    // Each processor has free objects of its own, which count as used, and KASAN keeps freed ones: until the cache is to shrink.
+    for cache in fs::read_dir("/sys/kernel/slab").expect("/sys") {
+        let path = cache.expect("/sys").path().join("shrink");
+        fs::write(&path, "1").unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     }
     let text = fs::read_to_string("/proc/slabinfo").expect("/proc");
     let lines = text.lines().skip(2);
