@@ -20,6 +20,8 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 crate::tests! {
@@ -268,6 +270,11 @@ fn start(way: Way, node: &str, board: &Board) -> Child {
 #[derive(Default)]
 struct Table {
     cells: BTreeMap<&'static str, BTreeSet<String>>,
+    /// What was answered where the user was dead by then.
+    of_the_dead: BTreeSet<&'static str>,
+    /// What was answered where the user was being killed meanwhile, and how many of those were killed before the answer.
+    of_the_dying: BTreeSet<&'static str>,
+    killed_meanwhile: usize,
     checked: usize,
 }
 
@@ -283,22 +290,24 @@ impl Table {
         let board = Board::new();
         let mut user = start(way, node, &board);
         let killed = End::Signal(libc::SIGKILL);
-        if matches!(death, Death::Before | Death::While) {
-            user.signal(libc::SIGKILL);
-        }
-        if death == Death::Before {
-            assert_eq!(user.wait(LIMIT), killed);
-        }
-        let answer = act();
         self.checked += 1;
         match death {
-            Death::Before => return,
-            Death::While => {
+            Death::Before => {
+                user.signal(libc::SIGKILL);
                 assert_eq!(user.wait(LIMIT), killed);
+                self.of_the_dead.insert(act());
+                return;
+            }
+            Death::While => {
+                let (answer, meanwhile) = while_killing(&user, act);
+                assert_eq!(user.wait(LIMIT), killed);
+                self.of_the_dying.insert(answer);
+                self.killed_meanwhile += usize::from(meanwhile);
                 return;
             }
             Death::After | Death::Never => {}
         }
+        let answer = act();
         board.set(DONE);
         if let (Way::Polled, Ok(device)) = (way, Device::open(node)) {
             device.notify().expect("NOTIFY");
@@ -321,8 +330,20 @@ impl Table {
         assert_eq!(end, expected, "{way:?}");
     }
 
-    /// Asserts what all users together have seen, by column; tells it.
-    fn tell(&self, row: &str, expected: impl Fn(Way) -> &'static str) {
+    /// Asserts what all users together have seen, by column, and `unused`, what is answered where there is none; tells it.
+    fn tell(&self, row: &str, unused: &'static str, expected: impl Fn(Way) -> &'static str) {
+        assert_eq!(Vec::from_iter(&self.of_the_dead), [&unused], "{row}");
+        let used: Vec<_> = Way::ALL.map(|(way, _)| expected(way)).into();
+        for answer in &self.of_the_dying {
+            let is_of_the_living = used
+                .iter()
+                .any(|it| it.split_once("; ").is_some_and(|(it, _)| it == *answer));
+            assert!(*answer == unused || is_of_the_living, "{row}: {answer}");
+        }
+        assert!(
+            self.killed_meanwhile > 0,
+            "{row}: nobody was killed meanwhile"
+        );
         for (way, column) in Way::ALL {
             let seen = &self.cells[column];
             assert_eq!(Vec::from_iter(seen), [expected(way)], "{row}, {column}");
@@ -332,6 +353,21 @@ impl Table {
         }
         fact("load", "cells of the matrix", self.checked);
     }
+}
+
+/// Has `act` done while a user is killed: its answer, and whether the user was sent the signal before that came.
+fn while_killing(user: &Child, act: impl FnOnce() -> &'static str) -> (&'static str, bool) {
+    let (begins, killed) = (Barrier::new(2), AtomicBool::new(false));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            begins.wait();
+            user.signal(libc::SIGKILL);
+            killed.store(true, Ordering::SeqCst);
+        });
+        begins.wait();
+        let answer = act();
+        (answer, killed.load(Ordering::SeqCst))
+    })
 }
 
 /// What becomes of a use of a device that is destroyed.
@@ -391,7 +427,7 @@ fn unloaded_while_it_is_used() {
         }
         driver::unload_soon().expect("unload");
     });
-    table.tell("rmmod", |_| "EWOULDBLOCK; goes on");
+    table.tell("rmmod", "unloaded", |_| "EWOULDBLOCK; goes on");
 }
 
 /// Does something to devices of one window of each of these kinds, used in every way.
@@ -466,7 +502,7 @@ fn destroyed_while_it_is_used() {
         assert!(!folder.is_live());
         "done"
     });
-    table.tell("destroy (live=0)", after_destroy);
+    table.tell("destroy (live=0)", "done", after_destroy);
 }
 
 fn removed_while_it_is_used() {
@@ -484,13 +520,15 @@ fn removed_while_it_is_used() {
             Err(error) => panic!("unload: {error}"),
         }
     });
-    table.tell("destroy (rmdir), then rmmod", |way| {
-        match after_destroy(way) {
+    table.tell(
+        "destroy (rmdir), then rmmod",
+        "done, unloaded",
+        |way| match after_destroy(way) {
             "done; ENODEV" => "done, EWOULDBLOCK; ENODEV",
             "done; goes on" => "done, EWOULDBLOCK; goes on",
             _ => "done, EWOULDBLOCK; woken by ERR and HUP",
-        }
-    });
+        },
+    );
 }
 
 fn a_driver_unbound_while_its_memory_is_used() {
@@ -506,7 +544,7 @@ fn a_driver_unbound_while_its_memory_is_used() {
     });
     device.unbind("uio_pci_generic");
     drop(module);
-    table.tell("unbind", |_| "done; goes on");
+    table.tell("unbind", "done", |_| "done; goes on");
 }
 
 fn unplugged_while_its_memory_is_used() {
@@ -518,7 +556,7 @@ fn unplugged_while_its_memory_is_used() {
     let folder = Folder::live("test", &[("one", &OF_HARDWARE[1]())]);
     put(folder.open(), 0, &pattern(PAGE));
     assert_eq!(get(folder.open(), 0, PAGE), pattern(PAGE));
-    table.tell("unplug", |_| "done; goes on");
+    table.tell("unplug", "done", |_| "done; goes on");
 }
 
 /// What a bridge hands on and nobody has is the bridge's, which goes before the window does.

@@ -244,18 +244,24 @@ fn another_device(it: &Racer<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Has two things done at once, until each was done `times` times; gives how often both succeeded.
+/// Has two things done at once, each on a processor of its own, until each was done `times` times and was seen under way by the other
+/// one; gives how many succeeded.
 fn race(folder: &Folder, acts: [(&str, Act); 2], times: u64) -> u64 {
     let node = &folder.node();
     let open = || open_node(node, OFlags::RDWR).expect(node);
     let common = &Map::shared(open(), SIZE).expect("a mapping");
     let (started, done) = (AtomicU64::new(0), AtomicU64::new(0));
     let successes = AtomicU64::new(0);
+    let (busy, met) = (
+        [AtomicBool::new(false), AtomicBool::new(false)],
+        AtomicBool::new(false),
+    );
     let late = AtomicBool::new(false);
     let deadline = Instant::now() + LIMIT;
     std::thread::scope(|scope| {
         for (index, (_, act)) in acts.into_iter().enumerate() {
             let (started, done, successes, late) = (&started, &done, &successes, &late);
+            let (busy, met) = (&busy, &met);
             let mut racer = Racer {
                 index,
                 folder,
@@ -268,21 +274,29 @@ fn race(folder: &Folder, acts: [(&str, Act); 2], times: u64) -> u64 {
             scope.spawn(move || {
                 let mut set = CpuSet::new();
                 set.set(index);
-                // Where there is one processor only, they take turns on it.
-                let _ = sched_setaffinity(None, &set);
+                sched_setaffinity(None, &set).expect("two processors");
                 started.fetch_add(1, Ordering::SeqCst);
                 while started.load(Ordering::SeqCst) < 2 {
                     std::hint::spin_loop();
                 }
                 let mut count = 0;
                 // Goes on until the other one has had enough as well.
-                while count < times || done.load(Ordering::SeqCst) < 2 {
+                while count < times
+                    || done.load(Ordering::SeqCst) < 2
+                    || !met.load(Ordering::SeqCst)
+                {
                     if Instant::now() > deadline {
                         late.store(true, Ordering::SeqCst);
                         done.fetch_add(2, Ordering::SeqCst);
                         break;
                     }
-                    if act(&racer).is_ok() {
+                    busy[index].store(true, Ordering::SeqCst);
+                    let answer = act(&racer);
+                    if busy[1 - index].load(Ordering::SeqCst) {
+                        met.store(true, Ordering::SeqCst);
+                    }
+                    busy[index].store(false, Ordering::SeqCst);
+                    if answer.is_ok() {
                         successes.fetch_add(1, Ordering::Relaxed);
                     } else if let Ok(fd) = open_node(racer.node, OFlags::RDWR) {
                         racer.fd = fd;
@@ -295,7 +309,10 @@ fn race(folder: &Folder, acts: [(&str, Act); 2], times: u64) -> u64 {
             });
         }
     });
-    assert!(!late.load(Ordering::SeqCst), "they do not end");
+    assert!(
+        !late.load(Ordering::SeqCst),
+        "they do not end, or do not meet"
+    );
     successes.load(Ordering::SeqCst)
 }
 
