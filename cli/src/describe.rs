@@ -8,6 +8,7 @@ use comfy_table::CellAlignment::{self, Left, Right};
 use comfy_table::{presets, Table};
 use serde::Serialize;
 use std::fmt::Display;
+use std::ops::Range;
 
 /// A device that could be asked.
 #[derive(Serialize)]
@@ -19,22 +20,37 @@ pub(crate) struct Description {
     /// The change counter.
     pub(crate) generation: u64,
     /// How many mappings it has at the moment; unknown where /proc is not readable.
-    pub(crate) mappings: Option<u64>,
+    pub(crate) mapping_count: Option<u64>,
     /// Its windows, in order of offset.
     pub(crate) windows: Vec<Window>,
 }
 
 /// A window of it.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub(crate) struct Window {
-    index: u32,
-    name: String,
-    offset: u64,
-    size: u64,
-    memory: String,
-    cache: String,
-    access: String,
-    address: Option<u64>,
+    /// Its place in the order of offsets.
+    pub(crate) index: u32,
+    /// Its name.
+    pub(crate) name: String,
+    /// Where in the device it starts.
+    pub(crate) offset: u64,
+    /// Bytes.
+    pub(crate) size: u64,
+    /// What its memory is.
+    pub(crate) memory: String,
+    /// How its mappings are cached.
+    pub(crate) cache: String,
+    /// What may be done with it.
+    pub(crate) access: String,
+    /// The physical or bus address.
+    pub(crate) address: Option<u64>,
+}
+
+impl Window {
+    /// Offsets of the device.
+    pub(crate) fn range(&self) -> Range<u64> {
+        self.offset..self.offset.saturating_add(self.size)
+    }
 }
 
 impl Description {
@@ -45,7 +61,7 @@ impl Description {
             version: info.version,
             size: info.size,
             generation: info.generation,
-            mappings: fdinfo::mappings(device),
+            mapping_count: fdinfo::mappings(device),
             windows: device.windows()?.into_iter().map(Window::from).collect(),
         })
     }
@@ -76,21 +92,6 @@ impl Description {
         }
         table
     }
-
-    /// The first of its windows, name and size of each, and how many more there are.
-    pub(crate) fn windows_in_a_line(&self) -> String {
-        const SHOWN: usize = 4;
-        let mut words: Vec<_> = self
-            .windows
-            .iter()
-            .take(SHOWN)
-            .map(|window| format!("{}:{}", window.name, Exact(window.size)))
-            .collect();
-        if let Some(more) = self.windows.len().checked_sub(SHOWN).filter(|it| *it > 0) {
-            words.push(format!("and {more} more"));
-        }
-        words.join(" ")
-    }
 }
 
 impl From<chrmem::Window> for Window {
@@ -117,6 +118,20 @@ pub(crate) fn table(columns: &[(&str, CellAlignment)]) -> Table {
         column.set_padding((0, 2)).set_cell_alignment(*side);
     }
     table
+}
+
+/// The first of some windows, name and size of each, and how many more there are.
+pub(crate) fn in_a_line(windows: &[Window]) -> String {
+    const SHOWN: usize = 4;
+    let mut words: Vec<_> = windows
+        .iter()
+        .take(SHOWN)
+        .map(|window| format!("{}:{}", window.name, Exact(window.size)))
+        .collect();
+    if let Some(more) = windows.len().checked_sub(SHOWN).filter(|it| *it > 0) {
+        words.push(format!("and {more} more"));
+    }
+    words.join(" ")
 }
 
 /// A value, or a dash where there is none.

@@ -23,6 +23,9 @@ mod maps;
 mod node;
 mod plan;
 mod progress;
+#[cfg(test)]
+#[path = "../tests/support/schema.rs"]
+mod schema;
 mod size;
 mod source;
 mod stderr;

@@ -8,6 +8,7 @@ mod fixture;
 pub(crate) mod svg;
 pub(crate) mod text;
 
+use crate::describe::Window;
 use crate::sysfs;
 use anyhow::{Context, Result};
 use procfs::process::{all_processes, MMapPath, MemoryMap, MemoryMaps, Process};
@@ -26,21 +27,10 @@ pub(crate) struct Mapped {
     pub(crate) node: String,
     /// Whether it was destroyed: only its mappings are left.
     pub(crate) destroyed: bool,
-    /// Its windows, in order; none where they are not known.
-    pub(crate) windows: Vec<Window>,
+    /// Its windows, in order, where they are known.
+    windows: Option<Vec<Window>>,
     /// Its mappings: those of a process together.
     pub(crate) mappings: Vec<Mapping>,
-}
-
-/// A window.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Window {
-    /// Its name.
-    pub(crate) name: String,
-    /// Where in the device it starts.
-    pub(crate) offset: u64,
-    /// Bytes.
-    pub(crate) size: u64,
 }
 
 /// A range of a process's addresses that is a range of the device.
@@ -62,10 +52,10 @@ pub(crate) struct Mapping {
     pub(crate) window: Option<String>,
 }
 
-impl Window {
-    /// Offsets of the device.
-    pub(crate) fn range(&self) -> Range<u64> {
-        self.offset..self.offset.saturating_add(self.size)
+impl Mapped {
+    /// Its windows, in order; none where they are not known.
+    pub(crate) fn windows(&self) -> &[Window] {
+        self.windows.as_deref().unwrap_or_default()
     }
 }
 
@@ -148,32 +138,27 @@ impl Mapped {
     fn new(node: String, mappings: Vec<Mapping>) -> Self {
         let windows = chrmem::Device::open_read_only(&node)
             .and_then(|device| device.windows())
-            .unwrap_or_default()
-            .into_iter()
-            .map(|window| Window {
-                name: window.name,
-                offset: window.offset,
-                size: window.size,
-            })
-            .collect();
+            .ok()
+            .map(|windows| windows.into_iter().map(Window::from).collect());
         Self::with(node, false, windows, mappings)
     }
 
     /// A device that was destroyed.
     fn without_device(path: String, mappings: Vec<Mapping>) -> Self {
-        Self::with(path, true, Vec::new(), mappings)
+        Self::with(path, true, None, mappings)
     }
 
     /// A device, its mappings in order and with the windows that they are of.
     pub(crate) fn with(
         node: String,
         destroyed: bool,
-        windows: Vec<Window>,
+        windows: Option<Vec<Window>>,
         mut mappings: Vec<Mapping>,
     ) -> Self {
         for mapping in &mut mappings {
             mapping.window = windows
                 .iter()
+                .flatten()
                 .find(|window| window.range().contains(&mapping.offset))
                 .map(|window| window.name.clone());
         }
@@ -264,5 +249,29 @@ fn mapping(process: &Process, map: &MemoryMap) -> Mapping {
         offset: map.offset,
         permissions: map.perms.as_str(),
         window: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixture::devices;
+    use crate::schema::{check, errors};
+    use serde_json::{json, Value};
+
+    #[test]
+    fn the_schema_allows_what_is_printed_and_nothing_else() {
+        let printed = serde_json::to_value(devices()).expect("JSON");
+        check("maps", &printed);
+        assert_eq!(printed[2]["windows"], Value::Null);
+        let refused = |change: &dyn Fn(&mut Value)| {
+            let mut changed = printed.clone();
+            change(&mut changed);
+            assert_ne!(errors("maps", &changed), [""; 0]);
+        };
+        refused(&|it| it[0]["more"] = json!(1));
+        refused(&|it| it[0]["mappings"][0]["window"] = json!(7));
+        refused(&|it| it[0]["mappings"] = json!(3));
+        refused(&|it| drop(it[1].as_object_mut().map(|it| it.remove("destroyed"))));
+        refused(&|it| it[1]["windows"][0]["address"] = json!(-1));
     }
 }

@@ -2,6 +2,9 @@
 
 //! `chrmem bench` on reports that were saved.
 
+#[path = "support/schema.rs"]
+mod schema;
+
 use serde_json::{json, Value};
 use std::fs;
 use std::path::Path;
@@ -38,6 +41,22 @@ fn bench(dir: &Path, arguments: &[&str]) -> Output {
         .current_dir(dir)
         .output()
         .expect("chrmem runs")
+}
+
+#[test]
+fn the_schema_has_reports() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let saved = report("instructions", 2.0);
+    schema::check("bench", &saved);
+    fs::write(dir.path().join("a.json"), saved.to_string()).expect("room");
+    let output = bench(
+        dir.path(),
+        &["--from", "a.json", "--from", "a.json", "--json"],
+    );
+    let printed: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    schema::check("bench", &printed);
+    assert_eq!(printed.as_array().map(Vec::len), Some(2));
+    assert_eq!(printed[0]["figures"], saved[0]["figures"]);
 }
 
 /// The names of the pictures in a directory.

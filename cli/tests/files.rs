@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Commands on files that are not devices.
+//! Commands where there are no devices.
+
+#[path = "support/schema.rs"]
+mod schema;
 
 use std::process::{Command, Output};
 
@@ -40,4 +43,12 @@ fn a_fifo_is_not_waited_for() {
             "{arguments:?}: {complaint}"
         );
     }
+}
+
+#[test]
+fn the_schema_has_what_the_doctor_finds() {
+    let output = chrmem(&["doctor", "--json"]);
+    let printed = serde_json::from_slice(&output.stdout).expect("JSON");
+    schema::check("doctor", &printed);
+    assert_ne!(schema::errors("list", &printed), [""; 0]);
 }

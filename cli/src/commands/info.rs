@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &Info, out: &mut impl Write) -> Result<()> {
     writeln!(out, "version     {}", description.version)?;
     writeln!(out, "size        {}", Exact(description.size))?;
     writeln!(out, "generation  {}", description.generation)?;
-    writeln!(out, "mappings    {}", or_dash(description.mappings))?;
+    writeln!(out, "mappings    {}", or_dash(description.mapping_count))?;
     writeln!(out, "windows     {}", description.windows.len())?;
     writeln!(out, "\n{}", description.table().trim_fmt())?;
     Ok(())

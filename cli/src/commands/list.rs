@@ -3,7 +3,7 @@
 //! `chrmem list`
 
 use crate::configfs::{Folder, Tree};
-use crate::describe::{or_dash, table, Description};
+use crate::describe::{in_a_line, or_dash, table, Description, Window};
 use crate::size::Exact;
 use crate::{json, sysfs};
 use anyhow::Result;
@@ -29,9 +29,31 @@ struct Listed {
     name: Option<String>,
     /// What it tells of itself, if it can be asked.
     #[serde(flatten)]
-    description: Option<Description>,
+    known: Known,
     /// Why it cannot be asked, or how it fares.
     problem: Option<String>,
+}
+
+/// The keys of a description, all of which are there, whether a device can be asked or not.
+#[derive(Default, Serialize)]
+struct Known {
+    version: Option<u32>,
+    size: Option<u64>,
+    generation: Option<u64>,
+    mapping_count: Option<u64>,
+    windows: Option<Vec<Window>>,
+}
+
+impl From<Description> for Known {
+    fn from(it: Description) -> Self {
+        Self {
+            version: Some(it.version),
+            size: Some(it.size),
+            generation: Some(it.generation),
+            mapping_count: it.mapping_count,
+            windows: Some(it.windows),
+        }
+    }
 }
 
 pub(crate) fn run(arguments: &List, out: &mut impl Write) -> Result<()> {
@@ -48,20 +70,19 @@ pub(crate) fn run(arguments: &List, out: &mut impl Write) -> Result<()> {
         ("WINDOWS", Left),
     ]);
     for device in &devices {
-        let known = device.description.as_ref();
+        let known = &device.known;
         table.add_row([
             device
                 .node
                 .clone()
                 .or(device.name.clone())
                 .unwrap_or_default(),
-            or_dash(known.map(|it| Exact(it.size))),
-            or_dash(known.map(|it| it.generation)),
-            or_dash(known.and_then(|it| it.mappings)),
-            match (known, &device.problem) {
-                (_, Some(problem)) => format!("({problem})"),
-                (Some(known), None) => known.windows_in_a_line(),
-                (None, None) => String::new(),
+            or_dash(known.size.map(Exact)),
+            or_dash(known.generation),
+            or_dash(known.mapping_count),
+            match &device.problem {
+                Some(problem) => format!("({problem})"),
+                None => in_a_line(known.windows.as_deref().unwrap_or_default()),
             },
         ]);
     }
@@ -91,9 +112,9 @@ fn devices() -> Result<Vec<Listed>> {
 fn live(node: &str, folders: &[Folder]) -> Listed {
     let path = format!("/dev/{node}");
     let asked = chrmem::Device::open_read_only(&path).and_then(|device| Description::of(&device));
-    let (description, problem) = match asked {
-        Ok(description) => (Some(description), None),
-        Err(error) => (None, Some(why(&error))),
+    let (known, problem) = match asked {
+        Ok(description) => (description.into(), None),
+        Err(error) => (Known::default(), Some(why(&error))),
     };
     Listed {
         node: Some(path),
@@ -101,7 +122,7 @@ fn live(node: &str, folders: &[Folder]) -> Listed {
             .iter()
             .find(|folder| folder.node() == node)
             .map(|folder| folder.name().to_owned()),
-        description,
+        known,
         problem,
     }
 }
@@ -112,7 +133,7 @@ fn prepared(folder: &Folder) -> Listed {
     Listed {
         node: None,
         name: Some(folder.name().to_owned()),
-        description: None,
+        known: Known::default(),
         problem: Some(format!(
             "not live; {windows} window{} prepared",
             if windows == 1 { "" } else { "s" }
@@ -125,5 +146,24 @@ fn why(error: &chrmem::Error) -> String {
     match error.errno() {
         Some(errno) => std::io::Error::from(errno).kind().to_string(),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::check;
+
+    #[test]
+    fn a_device_that_cannot_be_asked_has_all_keys() {
+        let listed = Listed {
+            node: None,
+            name: Some("half".to_owned()),
+            known: Known::default(),
+            problem: Some("not live; 0 windows prepared".to_owned()),
+        };
+        let printed = serde_json::to_value([listed]).expect("JSON");
+        check("list", &printed);
+        assert!(printed[0]["size"].is_null());
     }
 }

@@ -2,7 +2,8 @@
 
 //! Where windows lie in a picture: side by side, the larger the wider, none too narrow to be seen.
 
-use super::{Mapped, Window};
+use super::Mapped;
+use crate::describe::Window;
 use std::ops::Range;
 
 /// Columns between two windows.
@@ -23,10 +24,10 @@ pub(crate) struct Column {
 /// Those that are mapped come first where there is not room for all.
 pub(crate) fn arrange(device: &Mapped, width: usize, narrowest: usize) -> Vec<Column> {
     let room = ((width + GAP) / (narrowest + GAP)).max(1);
-    let mut chosen: Vec<usize> = (0..device.windows.len()).collect();
+    let mut chosen: Vec<usize> = (0..device.windows().len()).collect();
     if chosen.len() > room {
         let is_mapped = |index: &usize| {
-            let range = device.windows[*index].range();
+            let range = device.windows()[*index].range();
             let meets = |it: Range<u64>| it.start < range.end && range.start < it.end;
             device.mappings.iter().any(|it| meets(it.range()))
         };
@@ -36,7 +37,7 @@ pub(crate) fn arrange(device: &Mapped, width: usize, narrowest: usize) -> Vec<Co
     }
     let weights: Vec<_> = chosen
         .iter()
-        .map(|it| weight(&device.windows[*it]))
+        .map(|it| weight(&device.windows()[*it]))
         .collect();
     let total: usize = weights.iter().sum();
     let spare = (width + GAP).saturating_sub(chosen.len() * (narrowest + GAP));
@@ -84,6 +85,7 @@ pub(crate) fn cells(whole: &Range<u64>, part: &Range<u64>, cells: usize) -> Rang
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::maps::fixture::window;
     use crate::maps::Mapping;
     use proptest::prelude::*;
 
@@ -91,11 +93,7 @@ mod tests {
         let mut offset = 0;
         let mut windows = Vec::new();
         for (index, size) in sizes.iter().enumerate() {
-            windows.push(Window {
-                name: index.to_string(),
-                offset,
-                size: *size,
-            });
+            windows.push(window(&index.to_string(), offset, *size));
             offset += size;
         }
         let mappings = mapped.iter().map(|index| Mapping {
@@ -108,7 +106,7 @@ mod tests {
             window: None,
         });
         let mappings = mappings.collect();
-        Mapped::with("/dev/chrmem-x".to_owned(), false, windows, mappings)
+        Mapped::with("/dev/chrmem-x".to_owned(), false, Some(windows), mappings)
     }
 
     #[test]

@@ -2,13 +2,19 @@
 
 //! Devices for tests of pictures.
 
-use super::{Mapped, Mapping, Window};
+use super::{Mapped, Mapping};
+use crate::describe::Window;
 
 pub(crate) fn window(name: &str, offset: u64, size: u64) -> Window {
     Window {
+        index: 0,
         name: name.to_owned(),
         offset,
         size,
+        memory: "pages".to_owned(),
+        cache: "cached".to_owned(),
+        access: "rw".to_owned(),
+        address: None,
     }
 }
 
@@ -35,11 +41,11 @@ pub(crate) fn devices() -> Vec<Mapped> {
     let camera = Mapped::with(
         "/dev/chrmem-camera".to_owned(),
         false,
-        vec![
+        Some(vec![
             window("header", 0, 4096),
             window("frames", 16 << 20, 16 << 20),
             window("a-rather-long-name", 32 << 20, 64 << 10),
-        ],
+        ]),
         vec![
             mapping(4711, "viewer\x1b[2J", 16 << 20, 16 << 20, "r--s"),
             mapping(812, "capture", 0, 4096, "rw-s"),
@@ -56,13 +62,13 @@ pub(crate) fn devices() -> Vec<Mapped> {
     let plain = Mapped::with(
         "/dev/chrmem0".to_owned(),
         false,
-        vec![window("buffer", 0, 4096)],
+        Some(vec![window("buffer", 0, 4096)]),
         Vec::new(),
     );
     let gone = Mapped::with(
         "/dev/chrmem-old".to_owned(),
         true,
-        Vec::new(),
+        None,
         vec![mapping(1, "init", 4096, 8192, "rw-s")],
     );
     vec![camera, plain, gone]

@@ -62,7 +62,7 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
     let columns = arrange(device, COLUMNS, NARROWEST);
     let top = y;
     for column in &columns {
-        let window = &device.windows[column.window];
+        let window = &device.windows()[column.window];
         let x = LABEL + COLUMN * column.start;
         // A character is about seven pixels wide.
         let room = COLUMN * column.width / 7;
@@ -98,7 +98,7 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
         let end = mapping.address.saturating_add(mapping.size);
         let place = format!("{:x}-{end:x} {}", mapping.address, mapping.permissions);
         for column in &columns {
-            let whole = device.windows[column.window].range();
+            let whole = device.windows()[column.window].range();
             let lit = cells(&whole, &mapping.range(), column.width);
             if !lit.is_empty() {
                 let _ = writeln!(
@@ -122,7 +122,7 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
         text(LABEL + WINDOWS + 12, y + 14, "not mapped", note, body);
         y += LINE;
     }
-    let hidden = device.windows.len() - columns.len();
+    let hidden = device.windows().len() - columns.len();
     if hidden > 0 {
         let more = format!("and {hidden} more windows");
         text(LABEL + WINDOWS + 12, top, &more, " fill=\"#666\"", body);
@@ -157,8 +157,8 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maps::fixture::devices;
-    use crate::maps::{Mapping, Window};
+    use crate::maps::fixture::{devices, window};
+    use crate::maps::Mapping;
     use roxmltree::Document;
 
     #[test]
@@ -168,11 +168,6 @@ mod tests {
 
     #[test]
     fn the_picture_is_well_formed_whatever_a_process_calls_itself() {
-        let window = |name: &str, offset, size| Window {
-            name: name.to_owned(),
-            offset,
-            size,
-        };
         let mapping = |pid, process: &str, offset, permissions: &str| Mapping {
             pid,
             process: process.to_owned(),
@@ -185,7 +180,10 @@ mod tests {
         let device = Mapped::with(
             "/dev/chrmem-camera".to_owned(),
             false,
-            vec![window("header", 0, 4096), window("frames", 4096, 8192)],
+            Some(vec![
+                window("header", 0, 4096),
+                window("frames", 4096, 8192),
+            ]),
             vec![
                 mapping(1, "<&\"'>\x07\u{ffff}", 0, "rw-s"),
                 mapping(2, "reader", 8192, "r--s"),

@@ -3,7 +3,8 @@
 //! The picture in the terminal.
 
 use super::canvas::{arrange, cells, Column};
-use super::{Mapped, Mapping, Window};
+use super::{Mapped, Mapping};
+use crate::describe::Window;
 use crate::size::Exact;
 use anstyle::{AnsiColor, Style};
 use std::fmt::Write;
@@ -82,7 +83,7 @@ fn draw_windows(device: &Mapped, columns: &[Column], text: &mut String) {
     let mut row = |of: &dyn Fn(&Window, usize) -> String| {
         let mut line = " ".repeat(LABEL);
         for column in columns {
-            let cell = of(&device.windows[column.window], column.width);
+            let cell = of(&device.windows()[column.window], column.width);
             let _ = write!(line, "{cell} ");
         }
         let _ = writeln!(text, "{}", line.trim_end());
@@ -91,7 +92,7 @@ fn draw_windows(device: &Mapped, columns: &[Column], text: &mut String) {
     row(&|window, width| fit(&Exact(window.size).to_string(), width));
     row(&|window, width| fit(&format!("{:#x}", window.offset), width));
     row(&|_, width| format!("├{}┤", "─".repeat(width - 2)));
-    let hidden = device.windows.len() - columns.len();
+    let hidden = device.windows().len() - columns.len();
     if hidden > 0 {
         let _ = writeln!(
             text,
@@ -118,7 +119,7 @@ fn draw_mapping(
     };
     let _ = write!(text, "{label:LABEL$}");
     for column in columns {
-        let whole = device.windows[column.window].range();
+        let whole = device.windows()[column.window].range();
         let lit = cells(&whole, &mapping.range(), column.width);
         let block = if mapping.is_writable() { "█" } else { "▒" };
         let before = "·".repeat(lit.start);
@@ -183,7 +184,12 @@ mod tests {
             .map(|index| window(&format!("w{index}"), index * 4096, 4096))
             .collect();
         let mappings = vec![mapping(5, "x", 777 * 4096, 4096, "rw-s")];
-        let device = Mapped::with("/dev/chrmem-many".to_owned(), false, windows, mappings);
+        let device = Mapped::with(
+            "/dev/chrmem-many".to_owned(),
+            false,
+            Some(windows),
+            mappings,
+        );
         let picture = anstream::adapter::strip_str(&draw(&[device], 100)).to_string();
         assert!(picture.contains("w777"), "{picture}");
         assert!(picture.contains("██████"), "{picture}");

@@ -2,6 +2,9 @@
 
 //! The command `chrmem` on real devices.
 
+#[path = "../../../cli/tests/support/schema.rs"]
+mod schema;
+
 use crate::driver::{self, NODE, SIZE};
 use crate::sys::Map;
 use rustix::io::Errno;
@@ -79,9 +82,13 @@ fn words(arguments: &[&str]) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// What the command printed as JSON.
+/// What the command printed as JSON: what its schema says.
 fn parsed(arguments: &[&str]) -> Value {
-    serde_json::from_str(&printed(arguments)).expect("JSON")
+    let output = serde_json::from_str(&printed(arguments)).expect("JSON");
+    if arguments.contains(&"--json") {
+        schema::check(arguments[0], &output);
+    }
+    output
 }
 
 /// What the command said when it failed: error and hint.
@@ -163,7 +170,7 @@ fn info_describes_the_device() {
         "cache": "cached", "access": "rw", "address": null,
     });
     let expected = json!({
-        "node": NODE, "version": 1, "size": 4096, "generation": generation, "mappings": 0,
+        "node": NODE, "version": 1, "size": 4096, "generation": generation, "mapping_count": 0,
         "windows": [window],
     });
     assert_eq!(parsed(&["info", "--json"]), expected);
@@ -405,11 +412,12 @@ fn list_has_every_device() {
     drop(map);
     assert_eq!(list[0]["node"], NODE);
     assert_eq!(list[0]["name"], Value::Null);
-    assert_eq!(list[0]["mappings"], 1);
+    assert_eq!(list[0]["mapping_count"], 1);
     assert_eq!(list[1]["name"], "camera");
     assert_eq!(list[1]["windows"][5]["name"], "f");
     assert_eq!(list[2]["node"], Value::Null);
     assert_eq!(list[2]["name"], "half");
+    assert_eq!(list[2]["windows"], Value::Null);
     assert_eq!(list.as_array().expect("a list").len(), 3);
 }
 
@@ -804,6 +812,10 @@ fn maps_tells_who_maps_what_where() {
     assert_eq!(of(&all[0]), [json!([false, "buffer", 0, 4096, "r--s"])]);
     assert_eq!(all[1]["node"], camera);
     assert_eq!(
+        all[1]["windows"],
+        parsed(&["info", "camera", "--json"])["windows"]
+    );
+    assert_eq!(
         of(&all[1]),
         [
             json!([true, "header", 0, 4096, "rw-s"]),
@@ -883,6 +895,7 @@ fn maps_draws_destroyed_devices_and_files() {
 fn wrong() -> Vec<(String, String)> {
     let output = chrmem(&["doctor", "--json"]);
     let findings: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    schema::check("doctor", &findings);
     let wrong: Vec<_> = findings
         .as_array()
         .expect("a list")
