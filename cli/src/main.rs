@@ -32,6 +32,7 @@ mod stderr;
 mod sysfs;
 mod target;
 mod watch;
+mod xml;
 
 use anyhow::Result;
 use chrmem::Errno;

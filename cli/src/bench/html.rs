@@ -6,12 +6,14 @@ use super::clock::Unit;
 use super::pictures::pictures;
 use super::report::Report;
 use super::table;
+use crate::xml::escaped;
 use std::fmt::Write;
 
 const HEAD: &str = "<!doctype html>
 <html lang=\"en\">
 <meta charset=\"utf-8\">
 <meta name=\"viewport\" content=\"width=device-width\">
+<meta name=\"color-scheme\" content=\"light dark\">
 <title>chrmem bench</title>
 <style>
 body { margin: 0; background: #f1f3f5; color: #212529; font: 15px/1.5 system-ui, sans-serif }
@@ -25,6 +27,12 @@ p { margin: 2px 0 14px; color: #495057 }
 details { margin-top: 18px; background: white; border: 1px solid #dee2e6; border-radius: 8px; padding: 12px 18px }
 summary { cursor: pointer; font-weight: 600 }
 pre { overflow-x: auto; font: 12.5px/1.45 ui-monospace, monospace }
+@media (prefers-color-scheme: dark) {
+body { background: #101113; color: #dee2e6 }
+p { color: #adb5bd }
+.unit { color: #f783ac }
+details { background: #1a1b1e; border-color: #373a40 }
+}
 </style>
 <main>
 <h1>chrmem bench</h1>
@@ -68,10 +76,4 @@ pub(crate) fn page(reports: &[Report]) -> String {
         );
     }
     page + "</main>\n</html>\n"
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }

@@ -38,8 +38,8 @@ pub(crate) fn pictures(report: &Report) -> Vec<Picture> {
         Chart {
             title: "What it costs to map memory, touch each page of it, and unmap it",
             subtitle: &format!("{unit}, by size; memory that was allocated before"),
-            x: Axis::Bytes,
-            y: Axis::Powers,
+            x: (Axis::Bytes, "size"),
+            y: (Axis::Powers, unit),
             lines: all(MAP, "chrmem", price),
         },
     );
@@ -48,8 +48,8 @@ pub(crate) fn pictures(report: &Report) -> Vec<Picture> {
         Chart {
             title: "Looking at every word of a record: copied, mapped for it, or mapped once",
             subtitle: &format!("{unit}, by the record's size"),
-            x: Axis::Bytes,
-            y: Axis::Powers,
+            x: (Axis::Bytes, "size of the record"),
+            y: (Axis::Powers, unit),
             lines: all("look at a record", "a kept mapping", price),
         },
     );
@@ -70,8 +70,8 @@ pub(crate) fn pictures(report: &Report) -> Vec<Picture> {
         Chart {
             title: "What a copy by read and write costs",
             subtitle: &format!("{unit}, by size"),
-            x: Axis::Bytes,
-            y: Axis::Powers,
+            x: (Axis::Bytes, "size"),
+            y: (Axis::Powers, unit),
             lines: both.collect(),
         },
     );
@@ -95,20 +95,24 @@ pub(crate) fn pictures(report: &Report) -> Vec<Picture> {
                     title,
                     subtitle:
                         "by threads of one process; measured in seconds, which are the machine's",
-                    x: Axis::Count,
-                    y: Axis::Even,
+                    x: (Axis::Count, "threads of one process"),
+                    y: (Axis::Even, "a second"),
                     lines: all(what, "chrmem", rate),
                 },
             );
         }
     }
     let outcomes = outcomes(report);
+    let judged = match report.unit {
+        Unit::Instructions => "",
+        Unit::Nanoseconds => "; time is not judged",
+    };
     if !outcomes.is_empty() {
         pictures.push(Picture {
             name: "goals",
             svg: bars(
                 "What was to be reached",
-                &format!("{unit}, as a part of what the peer after the colon needs; one figure is absolute"),
+                &format!("{unit}, as a part of what the peer after the colon needs; one figure is absolute{judged}"),
                 &outcomes,
             ),
         });

@@ -5,6 +5,7 @@
 use super::canvas::{arrange, cells};
 use super::Mapped;
 use crate::size::Exact;
+use crate::xml::{escaped, style};
 use std::fmt::Write;
 
 /// Pixels of a process's name and number.
@@ -28,15 +29,39 @@ const NARROWEST: usize = 19;
 /// Pixels of a line.
 const LINE: usize = 20;
 
-/// The colours of processes, in turn: told apart also by those who do not see all of them.
-const COLOURS: [&str; 6] = [
-    "#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9",
+/// The colours, each by the name of its class: what it colours, then for light and for dark pages.
+const COLOURS: &[(&str, &str, &str, &str)] = &[
+    ("paper", "fill", "#ffffff", "#1a1b1e"),
+    ("text", "fill", "#212529", "#f1f3f5"),
+    ("about", "fill", "#666666", "#adb5bd"),
+    ("window", "fill", "#f6f6f6", "#25262b"),
+    ("window", "stroke", "#bbbbbb", "#5c5f66"),
+    // Processes, in turn: told apart also by those who do not see all colours.
+    ("process0", "fill", "#0072b2", "#4dabf7"),
+    ("process1", "fill", "#e69f00", "#ffc078"),
+    ("process2", "fill", "#009e73", "#38d9a9"),
+    ("process3", "fill", "#cc79a7", "#e599f7"),
+    ("process4", "fill", "#d55e00", "#ff922b"),
+    ("process5", "fill", "#56b4e9", "#99e9f2"),
 ];
+
+/// How many colours there are for processes.
+const PROCESSES: usize = 6;
+
+/// How much of its colour a bar has that its process may not write.
+const READ_ONLY: &str = "0.5";
 
 /// Draws devices.
 pub(crate) fn draw(devices: &[Mapped]) -> String {
     let mut body = String::new();
     let mut y = LINE;
+    if devices.is_empty() {
+        text(8, y, "There are no devices.", "text", "", &mut body);
+        y += LINE;
+    } else {
+        draw_legend(y, &mut body);
+        y += 2 * LINE;
+    }
     for device in devices {
         y = draw_device(device, y, &mut body) + LINE;
     }
@@ -44,8 +69,39 @@ pub(crate) fn draw(devices: &[Mapped]) -> String {
     format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{y}\" \
          viewBox=\"0 0 {width} {y}\" font-family=\"monospace\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n{body}</svg>\n"
+         <style>{}</style>\n<rect width=\"100%\" height=\"100%\" class=\"paper\"/>\n{body}</svg>\n",
+        style(COLOURS)
     )
+}
+
+/// Says what is what, in one line.
+fn draw_legend(y: usize, body: &mut String) {
+    const BOX: usize = 24;
+    let mut x = 8;
+    for (shape, meaning) in [
+        (
+            "class=\"window\"".to_owned(),
+            "a window, the larger the wider, but not in proportion",
+        ),
+        (
+            "class=\"process0\"".to_owned(),
+            "a mapping that can be written; a colour for each process",
+        ),
+        (
+            format!("class=\"process0\" fill-opacity=\"{READ_ONLY}\""),
+            "a read-only mapping",
+        ),
+    ] {
+        let _ = writeln!(
+            body,
+            "<rect x=\"{x}\" y=\"{}\" width=\"{BOX}\" height=\"{}\" {shape}/>",
+            y - 11,
+            LINE - 6,
+        );
+        text(x + BOX + 8, y, meaning, "about", "", body);
+        // A character is about seven pixels wide.
+        x += BOX + 8 + 8 * meaning.len();
+    }
 }
 
 /// Draws a device from `y` on: where it ends.
@@ -55,6 +111,7 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
         8,
         y,
         &format!("{}{fate}", device.node),
+        "text",
         " font-weight=\"bold\"",
         body,
     );
@@ -67,18 +124,18 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
         // A character is about seven pixels wide.
         let room = COLUMN * column.width / 7;
         let name: String = window.name.chars().take(room).collect();
-        text(x, y, &name, "", body);
+        text(x, y, &name, "text", "", body);
         let (size, offset) = (Exact(window.size), window.offset);
         let about = [format!("{size} at {offset:#x}"), format!("{size}")];
         let fits = about.iter().find(|it| it.len() <= room);
-        text(x, y + 14, fits.unwrap_or(&about[1]), " fill=\"#666\"", body);
+        text(x, y + 14, fits.unwrap_or(&about[1]), "about", "", body);
     }
     y += if columns.is_empty() { 0 } else { 14 + 8 };
     let lines = device.mappings.len().max(1) * LINE;
     for column in &columns {
         let _ = writeln!(
             body,
-            "<rect x=\"{}\" y=\"{y}\" width=\"{}\" height=\"{lines}\" rx=\"2\" fill=\"#f6f6f6\" stroke=\"#bbb\"/>",
+            "<rect x=\"{}\" y=\"{y}\" width=\"{}\" height=\"{lines}\" rx=\"2\" class=\"window\"/>",
             LABEL + COLUMN * column.start,
             COLUMN * column.width,
         );
@@ -91,10 +148,14 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
             // As many characters as the kernel keeps of a name.
             let name: String = mapping.process.chars().take(15).collect();
             let label = format!("{name} {}", mapping.pid);
-            text(8, y + 14, &label, "", body);
+            text(8, y + 14, &label, "text", "", body);
         }
-        let colour = COLOURS[(processes.len() - 1) % COLOURS.len()];
-        let opacity = if mapping.is_writable() { "1" } else { "0.5" };
+        let colour = (processes.len() - 1) % PROCESSES;
+        let opacity = if mapping.is_writable() {
+            "1"
+        } else {
+            READ_ONLY
+        };
         let end = mapping.address.saturating_add(mapping.size);
         let place = format!("{:x}-{end:x} {}", mapping.address, mapping.permissions);
         for column in &columns {
@@ -103,7 +164,7 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
             if !lit.is_empty() {
                 let _ = writeln!(
                     body,
-                    "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"{colour}\" \
+                    "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" class=\"process{colour}\" \
                      fill-opacity=\"{opacity}\"><title>{} {}: {place}</title></rect>",
                     LABEL + COLUMN * (column.start + lit.start),
                     y + 3,
@@ -114,44 +175,40 @@ fn draw_device(device: &Mapped, mut y: usize, body: &mut String) -> usize {
                 );
             }
         }
-        text(LABEL + WINDOWS + 12, y + 14, &place, " fill=\"#666\"", body);
+        if columns.is_empty() {
+            let what = format!("{} at {:#x}", Exact(mapping.size), mapping.offset);
+            text(LABEL, y + 14, &what, "text", "", body);
+        }
+        text(LABEL + WINDOWS + 12, y + 14, &place, "about", "", body);
         y += LINE;
     }
     if device.mappings.is_empty() {
-        let note = " fill=\"#999\" font-style=\"italic\"";
-        text(LABEL + WINDOWS + 12, y + 14, "not mapped", note, body);
+        let italic = " font-style=\"italic\"";
+        text(
+            LABEL + WINDOWS + 12,
+            y + 14,
+            "not mapped",
+            "about",
+            italic,
+            body,
+        );
         y += LINE;
     }
     let hidden = device.windows().len() - columns.len();
     if hidden > 0 {
         let more = format!("and {hidden} more windows");
-        text(LABEL + WINDOWS + 12, top, &more, " fill=\"#666\"", body);
+        text(LABEL + WINDOWS + 12, top, &more, "about", "", body);
     }
     y + LINE
 }
 
-/// Writes text, the baseline at `y`.
-fn text(x: usize, y: usize, text: &str, style: &str, body: &mut String) {
+/// Writes text, the baseline at `y`, in the colour of a class.
+fn text(x: usize, y: usize, text: &str, class: &str, more: &str, body: &mut String) {
     let _ = writeln!(
         body,
-        "<text x=\"{x}\" y=\"{y}\"{style}>{}</text>",
+        "<text x=\"{x}\" y=\"{y}\" class=\"{class}\"{more}>{}</text>",
         escaped(text)
     );
-}
-
-/// Text as XML has it. A process may call itself anything: what XML cannot have is left out.
-fn escaped(text: &str) -> String {
-    text.chars()
-        .filter(|it| !it.is_control() && !['\u{fffe}', '\u{ffff}'].contains(it))
-        .fold(String::new(), |mut text, it| {
-            match it {
-                '<' => text.push_str("&lt;"),
-                '>' => text.push_str("&gt;"),
-                '&' => text.push_str("&amp;"),
-                other => text.push(other),
-            }
-            text
-        })
 }
 
 #[cfg(test)]
@@ -206,14 +263,14 @@ mod tests {
         // The second half of the second window.
         let mut bar = document
             .descendants()
-            .filter(|it| it.attribute("fill-opacity") == Some("0.5"));
+            .filter(|it| it.attribute("fill-opacity") == Some(READ_ONLY));
         let bar = bar.next_back().expect("a bar");
         let number = |node: roxmltree::Node<'_, '_>, name: &str| -> usize {
             node.attribute(name).expect(name).parse().expect("a number")
         };
         let frames = document
             .descendants()
-            .rfind(|it| it.attribute("fill") == Some("#f6f6f6"))
+            .rfind(|it| it.attribute("class") == Some("window"))
             .expect("a border");
         let (x, width) = (number(frames, "x"), number(frames, "width"));
         assert!(
@@ -221,5 +278,43 @@ mod tests {
             "{picture}"
         );
         assert_eq!(number(bar, "x") + number(bar, "width"), x + width);
+    }
+
+    #[test]
+    fn a_legend_says_what_is_what_and_no_devices_are_said() {
+        let texts = |picture: &str| -> Vec<String> {
+            let document = Document::parse(picture).expect("XML");
+            let all = document.descendants();
+            let texts = all.filter(|it| it.has_tag_name("text"));
+            texts
+                .filter_map(|it| it.text().map(str::to_owned))
+                .collect()
+        };
+        let some = texts(&draw(&devices()));
+        for part in ["a window", "can be written", "read-only"] {
+            assert!(some.iter().any(|it| it.contains(part)), "{part}: {some:?}");
+        }
+        assert_eq!(texts(&draw(&[])), ["There are no devices."]);
+    }
+
+    #[test]
+    fn each_class_has_a_colour_for_light_and_for_dark_pages() {
+        let picture = draw(&devices());
+        let document = Document::parse(&picture).expect("XML");
+        let style = document.descendants().find(|it| it.has_tag_name("style"));
+        let style = style.and_then(|it| it.text()).expect("rules");
+        let (light, dark) = style
+            .split_once("@media (prefers-color-scheme: dark)")
+            .expect("both");
+        for class in document
+            .descendants()
+            .filter_map(|it| it.attribute("class"))
+        {
+            let rule = format!(".{class} {{");
+            assert!(
+                light.contains(&rule) && dark.contains(&rule),
+                "{class}: {style}"
+            );
+        }
     }
 }

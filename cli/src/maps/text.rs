@@ -33,6 +33,9 @@ const DIM: Style = Style::new().dimmed();
 
 /// Draws devices, `width` columns wide.
 pub(crate) fn draw(devices: &[Mapped], width: usize) -> String {
+    if devices.is_empty() {
+        return "There are no devices.\n".to_owned();
+    }
     let mut text = String::new();
     for (index, device) in devices.iter().enumerate() {
         if index > 0 {
@@ -161,6 +164,11 @@ mod tests {
     fn the_picture_has_windows_processes_and_addresses() {
         let picture = anstream::adapter::strip_str(&draw(&devices(), 100)).to_string();
         insta::assert_snapshot!(picture);
+    }
+
+    #[test]
+    fn no_devices_are_said() {
+        assert_eq!(draw(&[], 80), "There are no devices.\n");
     }
 
     #[test]
