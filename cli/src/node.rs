@@ -3,7 +3,7 @@
 //! Devices as they are called: by a path or by a bare name.
 
 use crate::{hint, sysfs};
-use anyhow::{anyhow, Result};
+use anyhow::{Context, Result};
 use chrmem::Errno;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -74,9 +74,8 @@ pub(crate) fn of_device(name: &str) -> Result<String> {
         let file = node.display().to_string();
         return Err(chrmem::Error::NotADevice { file }.into());
     }
-    node.into_os_string()
-        .into_string()
-        .map_err(|node| anyhow!("{} is not UTF-8", node.display()))
+    let text = node.to_str().map(str::to_owned);
+    text.with_context(|| format!("{} is not UTF-8", node.display()))
 }
 
 /// The error of opening the device that is called `name`, with what to do about it.
