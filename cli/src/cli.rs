@@ -16,7 +16,7 @@ use crate::commands::list::List;
 use crate::commands::man::{self, Pages};
 use crate::commands::maps::{self, Maps};
 use crate::commands::read::{self, Read};
-use crate::commands::wait::{self, Wait};
+use crate::commands::wait::{self, TimedOut, Wait};
 use crate::commands::watch;
 use crate::commands::write::{self, Write};
 use crate::node::{Device, NamedDevice};
@@ -30,7 +30,7 @@ use clap::{Parser, Subcommand};
     propagate_version = true,
     arg_required_else_help = true
 )]
-#[command(after_help = format!("Exit status:\n{EXIT_STATUS}"))]
+#[command(after_help = exit_status())]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -147,10 +147,19 @@ pub(crate) enum Command {
 }
 
 /// The exit statuses of all commands.
-pub(crate) const EXIT_STATUS: &str = "  0    success
-  1    error
-  2    usage error
-  124  the time of wait --timeout is over";
+pub(crate) const EXIT_STATUS: &[(u8, &str)] = &[
+    (0, "success"),
+    (1, "error"),
+    (2, "usage error"),
+    (TimedOut::STATUS, "the time of wait --timeout is over"),
+];
+
+/// They as the help shows them.
+fn exit_status() -> String {
+    let line = |(status, meaning): &(u8, &str)| format!("\n  {status:<3}  {meaning}");
+    let lines: String = EXIT_STATUS.iter().map(line).collect();
+    format!("Exit status:{lines}")
+}
 
 const DEMO_EXAMPLE: &str = "\
 Example, on a device that was just created:

@@ -75,17 +75,77 @@ fn each_subcommand_has_a_manual_page() {
         let path = folder.path().join(name);
         fs::read_to_string(&path).unwrap_or_else(|error| panic!("{name}: {error}"))
     };
-    for name in subcommands() {
-        // `help` is of clap's making, and has pages for what it helps with.
-        if name != "help" {
-            let page = page(&format!("chrmem-{name}.1"));
-            assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
-            assert!(page.contains("xample"), "{name} has no example: {page}");
+    let sections = |page: &str| -> Vec<String> {
+        let headings = page.lines().filter_map(|line| line.strip_prefix(".SH "));
+        headings.map(|it| it.replace('"', "")).collect()
+    };
+    // `help` is of clap's making.
+    for name in subcommands().iter().filter(|name| *name != "help") {
+        let page = page(&format!("chrmem-{name}.1"));
+        let found = sections(&page);
+        for section in [
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "OPTIONS",
+            "EXIT STATUS",
+            "EXAMPLES",
+            "SEE ALSO",
+        ] {
+            let count = found.iter().filter(|it| *it == section).count();
+            assert_eq!(count, 1, "{name}: {section} in {found:?}");
         }
+        assert!(
+            page.contains(&format!("chrmem {name}").replace('-', "\\-")),
+            "{page}"
+        );
     }
     let all = page("chrmem.1");
     assert_eq!(String::from_utf8_lossy(&chrmem(&["man"]).stdout), all);
-    assert!(all.contains("usage error"));
+    assert_eq!(
+        sections(&all),
+        [
+            "NAME",
+            "SYNOPSIS",
+            "DESCRIPTION",
+            "OPTIONS",
+            "SUBCOMMANDS",
+            "EXIT STATUS",
+            "FILES",
+            "SEE ALSO"
+        ]
+    );
+    // Statuses and files as the help and the page of the device have them.
+    let help = String::from_utf8(chrmem(&["--help"]).stdout).expect("text");
+    let (_, statuses) = help.split_once("Exit status:\n").expect("a list");
+    assert_eq!(statuses.lines().count(), 4, "{statuses}");
+    for line in statuses.lines() {
+        let (status, meaning) = line.trim().split_once(' ').expect("two columns");
+        let meaning = meaning.trim().replace('-', "\\-");
+        let entry = format!("\\fB{status}\\fR\n{meaning}\n");
+        assert!(all.contains(&entry), "{entry}: {all}");
+    }
+    let device = include_str!("../../dist/man/chrmem.4");
+    let (_, files) = all.split_once(".SH FILES\n").expect("a section");
+    let (files, _) = files.split_once(".SH").expect("its end");
+    let paths: Vec<_> = files
+        .lines()
+        .filter_map(|line| line.strip_prefix("\\fB/"))
+        .collect();
+    assert_eq!(paths.len(), 3, "{files}");
+    for path in paths {
+        let (path, _) = path.split_once("\\fR").expect("its end");
+        let entry = format!(".It Pa /{}", path.replace('\\', ""));
+        assert!(device.contains(&entry), "{entry}");
+    }
+    let (_, others) = all.split_once(".SH \"SEE ALSO\"\n").expect("a section");
+    for name in subcommands().iter().filter(|name| *name != "help") {
+        assert!(
+            others.contains(&format!("chrmem\\-{name}\\fR(1)")),
+            "{name}: {others}"
+        );
+    }
+    assert!(others.contains("chrmem\\fR(4)"), "{others}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::io::Write;
 
 /// What `--help` ends with.
 pub(crate) const EXAMPLE: &str = "\
-Settings of a window, separated by commas:
+Settings of a window (separated by commas):
   size=SIZE         a multiple of 4K; required, here or after the name
   offset=SIZE       where in the device it starts; default: right after the window before it
   memory=KIND       pages (default), contiguous, dma, physical
