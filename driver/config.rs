@@ -143,7 +143,9 @@ enum Live {
     Off,
     /// It is being built or destroyed.
     Changing,
-    On(Published),
+    On {
+        _published: Published,
+    },
 }
 
 impl State {
@@ -152,7 +154,7 @@ impl State {
         let why = match self.live {
             Live::Off => return Ok(()),
             Live::Changing => "is just being built or destroyed: wait until that is done",
-            Live::On(_) => "is live: write 0 to live",
+            Live::On { .. } => "is live: write 0 to live",
         };
         pr_err!("{name}: it {why} before changing its windows\n");
         Err(EBUSY)
@@ -172,7 +174,7 @@ impl Directory for DeviceFolder {
     }
 
     fn show(&self, _: usize, to: &mut dyn Write) -> core::fmt::Result {
-        let live = matches!(self.state.lock().live, Live::On(_));
+        let live = matches!(self.state.lock().live, Live::On { .. });
         to.write_char(if live { '1' } else { '0' })
     }
 
@@ -192,7 +194,7 @@ impl DeviceFolder {
     /// Builds the device, if it is not there yet.
     fn publish(&self) -> Result {
         let mut state = self.settled_state()?;
-        if matches!(state.live, Live::On(_)) {
+        if matches!(state.live, Live::On { .. }) {
             return Ok(());
         }
         let mut plan = KVec::with_capacity(state.windows.len(), GFP_KERNEL_ACCOUNT)?;
@@ -204,7 +206,7 @@ impl DeviceFolder {
         drop(state);
         let built = self.build(&plan);
         match built.and_then(|device| Published::new(&self.registry, device)) {
-            Ok(published) => self.settle(Live::On(published)),
+            Ok(_published) => self.settle(Live::On { _published }),
             Err(error) => {
                 self.settle(Live::Off);
                 return Err(error);
