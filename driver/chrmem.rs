@@ -101,9 +101,9 @@ impl kernel::Module for Chrmem {
         let config = Subsystem::new(c"chrmem", config::Root::new(registry.clone())?)?;
         // The last step that can fail is the one after which the devices can be opened: a module
         // whose init fails goes at once, whoever has got hold of it. For the same reason nothing
-        // can be made in configfs until the registry is ready.
+        // can be made in configfs until the registry is ready, and nobody is told of a device.
         let cdev = Cdev::new(registry.region(), registry.clone())?;
-        registry.set_ready();
+        registry.set_ready(&plain);
         Ok(Self {
             _cdev: cdev,
             _config: config,

@@ -88,8 +88,13 @@ impl Registry {
         &self.region
     }
 
-    /// Says that the module is loaded for good: only now may anyone else add devices.
-    pub(crate) fn set_ready(&self) {
+    /// Says that the module is loaded for good, and its devices, of which there are `plain`, can be opened.
+    /// Only now are they announced, and may anyone else add some.
+    pub(crate) fn set_ready(&self, plain: &[Published]) {
+        self.class.announce();
+        for device in plain {
+            device.node.announce();
+        }
         self.ready.store(true, Release);
     }
 
@@ -206,7 +211,7 @@ impl Drop for Minor {
 pub(crate) struct Published {
     device: Arc<Device>,
     _debugfs: debugfs::File<Device>,
-    _node: Node,
+    node: Node,
     // The last to go: the kernel knows the node by it.
     minor: Minor,
 }
@@ -226,7 +231,7 @@ impl Published {
         })?;
         Ok(Self {
             _debugfs: debugfs::File::new(registry.folder.clone(), device.name(), device.clone()),
-            _node: node,
+            node,
             minor,
             device,
         })

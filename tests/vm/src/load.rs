@@ -11,7 +11,9 @@ use chrmem::Device;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 crate::tests! {
     devices_are_apart
@@ -23,6 +25,7 @@ crate::tests! {
     more_than_the_machine_has
     memory_that_runs_out_half_way
     many_devices_of_one_load
+    who_hears_of_a_device_can_open_it
 }
 
 /// How many devices there can be.
@@ -221,5 +224,61 @@ fn many_devices_of_one_load() {
         last.reset().expect("RESET");
         assert_eq!(get(&last, 0, 12), b"hello, user!");
         assert_eq!(get(driver::open(), 0, 12), [b'*'; 12]);
+    });
+}
+
+/// What udev does, at once: opens what the kernel says was added.
+const LISTENER: &str = r#"
+import collections, errno, os, socket
+events = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 15)
+events.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)
+events.bind((0, 1))
+events.settimeout(60)
+print("ready", flush=True)
+answers = collections.Counter()
+while sum(answers.values()) < COUNT:
+    head = events.recv(8192).split(b"\0")[0].decode()
+    if head.startswith("add@/devices/virtual/chrmem/chrmem"):
+        try:
+            os.close(os.open("/dev/" + os.path.basename(head), os.O_RDWR))
+            answers["opened"] += 1
+        except OSError as error:
+            answers[errno.errorcode[error.errno]] += 1
+print(dict(answers))
+"#;
+
+/// Has the kernel not run `modprobe` for a number that nobody has, which takes so long that somebody may have it then; until dropped.
+struct NoModprobe(String);
+
+impl NoModprobe {
+    const FILE: &str = "/proc/sys/kernel/modprobe";
+
+    fn new() -> Self {
+        let before = fs::read_to_string(Self::FILE).expect(Self::FILE);
+        fs::write(Self::FILE, "\n").expect(Self::FILE);
+        Self(before)
+    }
+}
+
+impl Drop for NoModprobe {
+    fn drop(&mut self) {
+        fs::write(Self::FILE, &self.0).expect(Self::FILE);
+    }
+}
+
+fn who_hears_of_a_device_can_open_it() {
+    const COUNT: usize = 300;
+    let _no_modprobe = NoModprobe::new();
+    let mut listener = Command::new("python3")
+        .args(["-c", &LISTENER.replace("COUNT", &COUNT.to_string())])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3 runs");
+    let mut lines = BufReader::new(listener.stdout.take().expect("its output")).lines();
+    let mut line = || lines.next().expect("a line").expect("text");
+    assert_eq!(line(), "ready");
+    driver::with(&format!("devices={COUNT}"), || {
+        assert_eq!(line(), format!("{{'opened': {COUNT}}}"));
+        assert!(listener.wait().expect("its end").success());
     });
 }
