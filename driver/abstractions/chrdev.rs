@@ -36,7 +36,7 @@ use super::{
         Destination,
         Source, //
     },
-    splice::Parts,
+    splice,
     vma::{
         self,
         Page,
@@ -360,7 +360,7 @@ unsafe fn transfer<T: FileOperations>(
     })
 }
 
-/// Puts pages into a pipe as they are. What is no pages is copied.
+/// Puts pages into a pipe as they are, as many as it has room for. What has no pages is copied.
 ///
 /// # Safety
 ///
@@ -381,12 +381,10 @@ unsafe extern "C" fn splice_read<T: FileOperations>(
         let place = unsafe { &mut *position };
         let start = u64::try_from(*place)?;
         let end = start.saturating_add(this.readable(start, len as u64)?);
-        let mut parts = Parts::new();
         let mut from = start;
         while from < end {
             let Some(Page::Folio(page)) = this.page(from / PAGE) else {
-                // SAFETY: As the caller promises; nothing of this was put into the pipe.
-                return Ok(unsafe { bindings::copy_splice_read(file, position, pipe, len, flags) });
+                break;
             };
             if page.has_failed() {
                 match from == start {
@@ -396,14 +394,19 @@ unsafe extern "C" fn splice_read<T: FileOperations>(
             }
             let offset = from % PAGE;
             let count = PAGE.saturating_sub(offset).min(end.saturating_sub(from));
-            if !parts.push(&page, offset as u32, count as u32) {
-                break;
+            // SAFETY: The caller promises the pipe.
+            match unsafe { splice::put(pipe, &page, offset as u32, count as u32) } {
+                Err(error) if from == start => return Err(error),
+                Err(_) => break,
+                Ok(()) => from = from.saturating_add(count),
             }
-            from = from.saturating_add(count);
         }
-        // SAFETY: The caller promises it.
-        let count = unsafe { parts.put(pipe) }?;
-        *place = place.saturating_add_unsigned(count as u64);
+        if from == start && start < end {
+            // SAFETY: As the caller of this function promises; nothing was put into the pipe.
+            return Ok(unsafe { bindings::copy_splice_read(file, position, pipe, len, flags) });
+        }
+        let count = from.saturating_sub(start);
+        *place = place.saturating_add_unsigned(count);
         Ok(count as isize)
     })
 }
