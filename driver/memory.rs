@@ -153,7 +153,7 @@ impl Memory {
             (Kind::Physical, Some(address), None) => {
                 let right = RawMemory::of_current_task().map_err(|denial| deny(what, denial))?;
                 Backing::Physical(
-                    IoMemory::new(&right, address, bytes, cache)
+                    IoMemory::new(&right, c"chrmem", address, bytes, cache)
                         .map_err(|refusal| refuse(what, address, size, refusal))?,
                 )
             }
@@ -361,6 +361,10 @@ fn refuse(what: fmt::Arguments<'_>, address: u64, size: u64, refusal: Refusal) -
         Refusal::BeyondAddressWidth => ("ends beyond the processor's address width", EINVAL),
         Refusal::SystemRam => ("has System RAM in it, see /proc/iomem", EPERM),
         Refusal::Claimed => ("is claimed by a driver, see /proc/iomem", EBUSY),
+        Refusal::Foreign => (
+            "has an owner that may take back some of it, see /proc/iomem",
+            EBUSY,
+        ),
         Refusal::NoMemory => ("cannot be claimed: there is no memory", ENOMEM),
         Refusal::Unmappable => ("cannot be mapped with this cache mode", ENOMEM),
     };

@@ -24,6 +24,10 @@ use super::{
         clamp,
         SharedMemory, //
     },
+    pci::{
+        PciDevice,
+        StayLock, //
+    },
     vma::Frame, //
 };
 
@@ -36,6 +40,9 @@ pub(crate) enum Refusal {
     SystemRam,
     /// A driver has claimed some of it.
     Claimed,
+    /// Some of it is of what its owner may take back at any time, such as a bridge of the host's or a device of the
+    /// firmware's.
+    Foreign,
     /// There is no memory to note the claim in.
     NoMemory,
     /// The kernel could not map it.
@@ -63,12 +70,13 @@ unsafe impl Send for IoMemory {}
 unsafe impl Sync for IoMemory {}
 
 impl IoMemory {
-    /// Claims and maps `size` bytes, whole pages, from the physical address `start`.
+    /// Claims, under a name, and maps `size` bytes, whole pages, from the physical address `start`.
     ///
     /// What a device does when its memory is written cannot be known here. That is why the task must have the
     /// right to use raw memory: the administrator who gave it answers for the device.
     pub(crate) fn new(
         _right: &RawMemory,
+        name: &'static CStr,
         start: u64,
         size: usize,
         cache: Cache,
@@ -82,7 +90,7 @@ impl IoMemory {
         if has(start, size as u64, bindings::IORESOURCE_SYSTEM_RAM) {
             return Err(Refusal::SystemRam);
         }
-        let claim = Claim::new(start, size as u64)?;
+        let claim = Claim::new(name, start, size as u64)?;
         // SAFETY: The range is addressable, not RAM, and claimed by us.
         let address = unsafe {
             match cache {
@@ -141,123 +149,187 @@ impl Drop for IoMemory {
 
 /// An entry in the kernel's list of resources (`/proc/iomem`), taken out when dropped.
 ///
-/// Where the range is of a PCI device or behind a bridge, the entry hangs from one that is part of that
-/// device, and stays there when the device is unplugged: it can then no longer be found by its range, which
-/// may be somebody else's by then. So the device is kept, and the entry taken out by itself.
+/// It hangs from another entry, which must not be freed before: from the list itself, from one of the firmware's,
+/// which stay, or from one that is part of a PCI device (or of a bridge before it), which is kept. That one may leave the list
+/// when the device is unplugged, with ours below it; so ours is never looked up by its range, which may be somebody
+/// else's by then.
 ///
 /// # Invariants
 ///
-/// `entry` was made by `__request_region`, and is in the list, or below what has been in it.
+/// `entry` was made by `__request_region`, nobody else takes it out, and the entry that it hangs from lives as long
+/// as `self`.
 struct Claim {
     entry: NonNull<bindings::resource>,
     /// Goes after the entry.
-    _device: Option<Owner>,
+    _device: Option<PciDevice>,
 }
 
+// SAFETY: An entry belongs to no thread, and the list locks itself.
+unsafe impl Send for Claim {}
+
 impl Claim {
-    fn new(start: u64, size: u64) -> Result<Self, Refusal> {
-        let has_bar = Owner::find(|it| it.has_bar(start, size)).is_some();
-        // SAFETY: The list is the kernel's own, and the name lives as long as the module, which
-        // outlives the claim.
-        let entry = unsafe {
-            bindings::__request_region(
-                &raw mut bindings::iomem_resource,
-                start,
-                size,
-                c"chrmem".as_char_ptr(),
-                0,
-            )
-        };
-        let entry = NonNull::new(entry).ok_or_else(|| {
-            // The kernel does not tell why. Inside a BAR, only what is busy can be in the way.
-            match has_bar && !has(start, size, bindings::IORESOURCE_BUSY) {
-                true => Refusal::NoMemory,
-                false => Refusal::Claimed,
-            }
-        })?;
-        // SAFETY: The entry is ours. What it hangs from is only compared.
-        let parent = unsafe { (*entry.as_ptr()).parent };
-        // INVARIANT: What is not null was put into the list.
-        let this = Self {
-            entry,
-            _device: Owner::find(|it| it.has_resource(parent)),
-        };
-        // Part of a BAR that its driver has handed on hangs from what goes with that driver.
-        match has_bar && this._device.is_none() {
-            true => Err(Refusal::Claimed),
-            false => Ok(this),
+    fn new(name: &'static CStr, start: u64, size: u64) -> Result<Self, Refusal> {
+        let _stay = StayLock::new();
+        let range = Range { name, start, size };
+        if let Some((device, parent)) = range.innermost() {
+            // SAFETY: The entry is the device's, which is kept. While no device goes, it is in the list.
+            let entry = unsafe { range.request_in(parent) }?;
+            // INVARIANT: It hangs from the device's, which lives as long as the device.
+            return Ok(Self {
+                entry,
+                _device: Some(device),
+            });
         }
+        // SAFETY: This is the list itself.
+        let entry = match unsafe { range.request_in(root()) } {
+            Err(Refusal::Claimed) if range.is_reserved() => range.request_reserved()?,
+            Err(Refusal::Claimed) if !has(start, size, bindings::IORESOURCE_BUSY) => {
+                return Err(Refusal::Foreign);
+            }
+            entry => entry?,
+        };
+        // INVARIANT: It hangs from the list, or from one of the firmware's entries.
+        Ok(Self {
+            entry,
+            _device: None,
+        })
     }
 }
 
 impl Drop for Claim {
     fn drop(&mut self) {
         let entry = self.entry.as_ptr();
-        // SAFETY: By the invariants, the entry is below another one: below one of a device that is
-        // kept, or below one that is never removed. A bridge whose ranges are given out anew leaves it
-        // alone. Nobody else takes it out, and once it is out, nobody else has it; it was allocated by
-        // `kzalloc`.
+        // SAFETY: By the type's invariant, what the entry hangs from is valid, and once it is out, nobody
+        // else has it; it was allocated by `kzalloc`.
         unsafe {
-            if !(*entry).parent.is_null() {
-                bindings::release_resource(entry);
-            }
+            bindings::release_resource(entry);
             bindings::kfree(entry.cast());
         }
     }
 }
 
-/// A reference to a PCI device.
-///
-/// # Invariants
-///
-/// The pointer is to a PCI device of which `self` owns a reference.
-struct Owner(NonNull<bindings::pci_dev>);
-
-impl Owner {
-    /// The first device for which `is_it`.
-    fn find(is_it: impl Fn(&Self) -> bool) -> Option<Self> {
-        const ANY: c_uint = c_uint::MAX;
-        let mut device = core::ptr::null_mut();
-        loop {
-            // SAFETY: `device` is null, or one with a reference of ours, which is given up; the next
-            // one comes with a reference.
-            device = unsafe { bindings::pci_get_device(ANY, ANY, device) };
-            // INVARIANT: The reference is ours, and not given up by another call.
-            let this = Self(NonNull::new(device)?);
-            if is_it(&this) {
-                return Some(this);
-            }
-            core::mem::forget(this);
-        }
-    }
-
-    /// What of the addresses it has, or hands on.
-    fn resources(&self) -> &[bindings::resource] {
-        // SAFETY: The device is valid by the reference. Its resources are as its bus set them up, and a
-        // change while we look has the same end as one right after.
-        unsafe { &(*self.0.as_ptr()).resource }
-    }
-
-    /// Whether the range lies in one of its BARs.
-    fn has_bar(&self, start: u64, size: u64) -> bool {
-        /// Six BARs and the ROM; what a bridge hands on comes after them.
-        const BARS: usize = 7;
-        let memory = |it: &&bindings::resource| it.flags & bindings::IORESOURCE_MEM as c_ulong != 0;
-        let last = start.saturating_add(size).saturating_sub(1);
-        let mut bars = self.resources().iter().take(BARS).filter(memory);
-        bars.any(|it| it.start <= start && last <= it.end)
-    }
-
-    /// Whether this very resource is one of its own.
-    fn has_resource(&self, resource: *const bindings::resource) -> bool {
-        self.resources().as_ptr_range().contains(&resource)
-    }
+/// The root of the list, which is never freed.
+fn root() -> NonNull<bindings::resource> {
+    // SAFETY: A static is nowhere near null.
+    unsafe { NonNull::new_unchecked(&raw mut bindings::iomem_resource) }
 }
 
-impl Drop for Owner {
-    fn drop(&mut self) {
-        // SAFETY: By the invariants, `self` owns a reference.
-        unsafe { bindings::pci_dev_put(self.0.as_ptr()) };
+/// A range that is to be claimed.
+struct Range {
+    name: &'static CStr,
+    start: u64,
+    size: u64,
+}
+
+impl Range {
+    fn last(&self) -> u64 {
+        self.start.saturating_add(self.size).saturating_sub(1)
+    }
+
+    /// The innermost entry of a PCI device that has all of the range, and the device.
+    fn innermost(&self) -> Option<(PciDevice, NonNull<bindings::resource>)> {
+        let mut found = self.entry_where(|parent| !parent.is_null())?;
+        while let Some(inner) = self.entry_where(|parent| parent == found.1.as_ptr()) {
+            found = inner;
+        }
+        Some(found)
+    }
+
+    /// An entry of a PCI device that has all of the range and hangs from one that `is_parent`.
+    fn entry_where(
+        &self,
+        is_parent: impl Fn(*mut bindings::resource) -> bool,
+    ) -> Option<(PciDevice, NonNull<bindings::resource>)> {
+        const MEMORY: c_ulong = bindings::IORESOURCE_MEM as c_ulong;
+        PciDevice::find(|device| {
+            let is_it = |entry: &NonNull<bindings::resource>| {
+                let entry = entry.as_ptr();
+                // SAFETY: The entry is the device's. Its range and its place change only where devices
+                // come and go, which waits for the lock that the caller has.
+                let (start, end, flags, parent) = unsafe {
+                    (
+                        (*entry).start,
+                        (*entry).end,
+                        (*entry).flags,
+                        (*entry).parent,
+                    )
+                };
+                let is_around = start <= self.start && self.last() <= end;
+                is_around && flags & MEMORY != 0 && is_parent(parent)
+            };
+            device.resources().find(is_it)
+        })
+    }
+
+    /// Makes an entry directly below `parent`. Where part of the range is somebody's already, it is refused, also
+    /// to those who could share it: they may have it from a driver that goes.
+    ///
+    /// # Safety
+    ///
+    /// `parent` must be valid, and in the list, for the call.
+    unsafe fn request_in(
+        &self,
+        parent: NonNull<bindings::resource>,
+    ) -> Result<NonNull<bindings::resource>, Refusal> {
+        // An entry of our own that says where: below it, `__request_region` finds nothing else.
+        let place = bindings::resource {
+            start: self.start,
+            end: self.last(),
+            name: self.name.as_char_ptr(),
+            flags: bindings::IORESOURCE_MEM as c_ulong,
+            ..Default::default()
+        };
+        let mut place = KBox::new(place, GFP_KERNEL).map_err(|_| Refusal::NoMemory)?;
+        // SAFETY: The caller promises the parent. The place is filled in, and stays until it is removed.
+        if unsafe { bindings::request_resource(parent.as_ptr(), &mut *place) } != 0 {
+            return Err(Refusal::Claimed);
+        }
+        let entry = self.request();
+        // SAFETY: The place is in the list, below the parent. What is below it moves up.
+        unsafe { bindings::remove_resource(&mut *place) };
+        entry
+    }
+
+    /// Whether all of the range was reserved by the firmware, whose entries are never freed.
+    fn is_reserved(&self) -> bool {
+        const MEMORY: c_ulong = bindings::IORESOURCE_MEM as c_ulong;
+        const RESERVED: c_ulong = bindings::IORES_DESC_RESERVED as c_ulong;
+        // SAFETY: Takes any range.
+        let intersection = unsafe {
+            bindings::region_intersects(self.start, self.size as usize, MEMORY, RESERVED)
+        };
+        intersection == bindings::REGION_INTERSECTS as c_int
+    }
+
+    /// Makes an entry below one of the firmware's.
+    fn request_reserved(&self) -> Result<NonNull<bindings::resource>, Refusal> {
+        let entry = self.request()?;
+        // SAFETY: The entry is ours, and has the description of what it hangs from.
+        if unsafe { (*entry.as_ptr()).desc } == bindings::IORES_DESC_RESERVED as c_ulong {
+            return Ok(entry);
+        }
+        // SAFETY: The entry is ours. What it hangs from was there a moment ago: below what the firmware reserves,
+        // Linux 7.3 has nothing that is taken back.
+        unsafe {
+            bindings::release_resource(entry.as_ptr());
+            bindings::kfree(entry.as_ptr().cast());
+        }
+        Err(Refusal::Foreign)
+    }
+
+    /// Makes an entry below the innermost one that is not busy.
+    fn request(&self) -> Result<NonNull<bindings::resource>, Refusal> {
+        let (start, size) = (self.start, self.size);
+        // SAFETY: The list is the kernel's own, and the name lives as long as the module, which outlives
+        // the entry.
+        let entry = unsafe {
+            bindings::__request_region(root().as_ptr(), start, size, self.name.as_char_ptr(), 0)
+        };
+        // The kernel does not tell why not.
+        NonNull::new(entry).ok_or_else(|| match has(start, size, bindings::IORESOURCE_BUSY) {
+            true => Refusal::Claimed,
+            false => Refusal::NoMemory,
+        })
     }
 }
 

@@ -23,6 +23,7 @@ pub(crate) mod iomem;
 pub(crate) mod iov;
 pub(crate) mod memory;
 pub(crate) mod module;
+mod pci;
 mod splice;
 pub(crate) mod task;
 pub(crate) mod vma;

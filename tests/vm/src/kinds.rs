@@ -14,6 +14,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::thread::{capabilities, set_capabilities, CapabilitySet};
 use std::fs;
+use std::ops::Range;
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
 use std::time::Duration;
@@ -29,6 +30,7 @@ crate::tests! {
     physical_memory_is_claimed
     physical_memory_that_cannot_be_had
     physical_memory_that_somebody_has
+    physical_memory_whose_owner_may_go
     settings_that_do_not_go_together
     a_bad_pointer_ends_a_copy
     pages_stay_where_they_are
@@ -357,8 +359,34 @@ fn physical_memory_that_somebody_has() {
         ),
     );
     other.cannot_be_built(Errno::BUSY, &["window two", "claimed"]);
-    // Not even with what nobody but the firmware knows: half of a device's, half of nobody's.
-    claimed(bar.end - 4096, 8192);
+    // Half of a device's, half of nobody's.
+    let half = format!("address={:#x} size=8K", bar.end - 4096);
+    folder.change("one", &half);
+    folder.cannot_be_built(Errno::BUSY, &["window one", "may take back"]);
+}
+
+/// What is handed on by what the driver cannot keep, here the bridge of the host: the range would go with it.
+fn physical_memory_whose_owner_may_go() {
+    let all = iomem::entries();
+    // Where this is the innermost entry.
+    let is_free = |range: &Range<u64>| {
+        let others = all.iter().filter(|it| it.range != *range);
+        !{ others }.any(|it| it.range.start < range.start + 4096 && range.start < it.range.end)
+    };
+    let first = |name: &str| {
+        let ranges = iomem::called(name).into_iter();
+        let range = { ranges }.find(|it| it.start >= 1 << 20 && is_free(it));
+        range.unwrap_or_else(|| panic!("{name}: {all:#x?}")).start
+    };
+    let folder = Folder::new("test");
+    folder.window("one", "memory=physical size=4K");
+    let address = first("PCI Bus 0000:00");
+    folder.change("one", &format!("address={address:#x}"));
+    folder.cannot_be_built(Errno::BUSY, &["window one", "may take back", "/proc/iomem"]);
+    // What the firmware has reserved is there for ever.
+    folder.change("one", &format!("address={:#x}", first("Reserved")));
+    folder.build();
+    folder.destroy();
 }
 
 fn settings_that_do_not_go_together() {
