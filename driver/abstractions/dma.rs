@@ -29,6 +29,10 @@ use super::{
         write_bytes,
         SharedMemory, //
     },
+    pci::{
+        PciDevice,
+        StayLock, //
+    },
     vma::Frame, //
 };
 
@@ -37,7 +41,7 @@ pub(crate) enum Device {
     /// A device that only stands for one with a 64-bit address width.
     Faux(Faux),
     /// A PCI device.
-    Pci(Pci),
+    Pci(PciDevice),
 }
 
 /// A faux device.
@@ -46,13 +50,6 @@ pub(crate) enum Device {
 ///
 /// The pointer is to a registered faux device that `self` owns.
 pub(crate) struct Faux(NonNull<bindings::faux_device>);
-
-/// A reference to a PCI device.
-///
-/// # Invariants
-///
-/// The pointer is to a PCI device of which `self` owns a reference.
-pub(crate) struct Pci(NonNull<bindings::pci_dev>);
 
 // SAFETY: A device belongs to no thread.
 unsafe impl Send for Device {}
@@ -85,13 +82,7 @@ impl Device {
 
     /// The PCI device with this number; `None` if there is no such device.
     pub(crate) fn pci(domain: u16, bus: u8, slot: u8, function: u8) -> Option<Self> {
-        let number = c_uint::from(slot & 0x1f) << 3 | c_uint::from(function & 7);
-        // SAFETY: Takes any numbers, and gives null or a device with a reference for us.
-        let device = unsafe {
-            bindings::pci_get_domain_bus_and_slot(c_int::from(domain), c_uint::from(bus), number)
-        };
-        // INVARIANT: The reference is now ours.
-        Some(Self::Pci(Pci(NonNull::new(device)?)))
+        PciDevice::at(domain, bus, slot, function).map(Self::Pci)
     }
 
     /// Whether an IOMMU translates what the device addresses. That can change: it does not any more for a
@@ -111,10 +102,9 @@ impl Device {
 
     fn as_raw(&self) -> *mut bindings::device {
         match self {
-            // SAFETY: By the types' invariants, both are valid.
+            // SAFETY: By the type's invariant, the device is valid.
             Self::Faux(Faux(device)) => unsafe { &raw mut (*device.as_ptr()).dev },
-            // SAFETY: As above.
-            Self::Pci(Pci(device)) => unsafe { &raw mut (*device.as_ptr()).dev },
+            Self::Pci(device) => device.as_device(),
         }
     }
 }
@@ -127,20 +117,26 @@ impl Drop for Faux {
     }
 }
 
-impl Drop for Pci {
-    fn drop(&mut self) {
-        // SAFETY: The reference is ours.
-        unsafe { bindings::pci_dev_put(self.0.as_ptr()) };
-    }
+#[cfg(any(CONFIG_DMA_DIRECT_REMAP, CONFIG_DMA_DECLARE_COHERENT))]
+compile_error!("an address in the range of vmalloc does not tell that coherent memory came from an IOMMU's driver");
+
+/// What coherent memory came from, and must go back to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Allocator {
+    /// One physical run, at its address in the kernel's direct mapping.
+    Direct,
+    /// Scattered pages, mapped as one run into the range of vmalloc, and by the IOMMU for the device.
+    Iommu,
 }
 
 /// Coherent memory: what the device writes, the processor sees, and the other way round.
 ///
 /// # Invariants
 ///
-/// `address` and `bus` are of an allocation of `size` bytes, whole pages, for `device`.
+/// `address` and `bus` are of an allocation of `size` bytes, whole pages, that `allocator` made for `device`.
 pub(crate) struct Coherent {
     device: Arc<Device>,
+    allocator: Allocator,
     address: NonNull<u8>,
     bus: u64,
     size: usize,
@@ -166,10 +162,19 @@ impl Coherent {
                 bindings::DMA_ATTR_NO_WARN as c_ulong,
             )
         };
+        let address = NonNull::new(address.cast::<u8>()).ok_or(ENOMEM)?;
+        // Not the device's state tells which, which may have changed since: with these flags, the IOMMU's driver
+        // always maps its pages into the range of vmalloc, and on this architecture nobody else does.
+        // SAFETY: Takes any address.
+        let allocator = match unsafe { bindings::is_vmalloc_addr(address.as_ptr().cast()) } {
+            true => Allocator::Iommu,
+            false => Allocator::Direct,
+        };
         // INVARIANT: What is not null is an allocation of `size` bytes.
         Ok(Self {
             device,
-            address: NonNull::new(address.cast()).ok_or(ENOMEM)?,
+            allocator,
+            address,
             bus,
             size,
         })
@@ -178,12 +183,6 @@ impl Coherent {
     /// Its address for the device.
     pub(crate) fn bus(&self) -> u64 {
         self.bus
-    }
-
-    /// Whether it was allocated as scattered pages, which an IOMMU shows the device as one run.
-    fn is_translated(&self) -> bool {
-        let physical = self.frame_number(0).map(|frame| frame << PAGE_SIZE.ilog2());
-        physical != Some(self.bus)
     }
 
     /// The page frame of its page `page`.
@@ -201,16 +200,54 @@ impl Coherent {
             .filter(|start| *start < self.size)?;
         // SAFETY: `start` is inside the allocation.
         let address = unsafe { self.address.as_ptr().add(start) };
-        // SAFETY: `address` is one of the kernel's: from its direct mapping, or made by an IOMMU's
-        // driver in the range of vmalloc.
-        unsafe {
-            if bindings::is_vmalloc_addr(address.cast()) {
-                Some(bindings::vmalloc_to_pfn(address.cast()) as u64)
-            } else {
-                let physical = (address as usize).wrapping_sub(bindings::page_offset_base);
-                Some((physical / PAGE_SIZE) as u64)
+        match self.allocator {
+            // SAFETY: By the type's invariant, the address is in a mapping that the IOMMU's driver made.
+            Allocator::Iommu => Some(unsafe { bindings::vmalloc_to_pfn(address.cast()) } as u64),
+            Allocator::Direct => {
+                // SAFETY: Set at boot, and never changed.
+                let first = unsafe { bindings::page_offset_base };
+                Some(((address as usize).wrapping_sub(first) / PAGE_SIZE) as u64)
             }
         }
+    }
+
+    /// Gives the memory back through `device`, at whose address `bus` it is.
+    ///
+    /// # Safety
+    ///
+    /// What the memory came from must be what the kernel now frees memory of `device` to, and nobody may use the
+    /// memory after this.
+    unsafe fn free(&self, device: &Device, bus: u64) {
+        // SAFETY: The caller promises it. The address is that of an allocation of this size.
+        unsafe {
+            bindings::dma_free_attrs(
+                device.as_raw(),
+                self.size,
+                self.address.as_ptr().cast(),
+                bus,
+                0,
+            );
+        }
+    }
+
+    /// Frees pages that the IOMMU's driver allocated, and of which the IOMMU knows nothing any more.
+    ///
+    /// # Safety
+    ///
+    /// So it must be, and nobody may use the memory after this.
+    unsafe fn free_pages(&self) {
+        let address = self.address.as_ptr();
+        for start in (0..self.size).step_by(PAGE_SIZE) {
+            // SAFETY: The allocation is a mapping in the range of vmalloc, of pages that are ours, each with one
+            // reference.
+            unsafe {
+                let page = bindings::vmalloc_to_page(address.add(start).cast());
+                bindings::__free_pages(page, 0);
+            }
+        }
+        // SAFETY: The mapping is ours. The list of its pages, which the kernel has for it, goes with it; that says
+        // of no page that the mapping owns it.
+        unsafe { vfree(address.cast()) };
     }
 }
 
@@ -220,40 +257,33 @@ extern "C" {
 }
 
 impl Drop for Coherent {
+    /// The IOMMU's translation for the device may have begun or ended since. It ends when the device is unplugged, which
+    /// waits for this. Root can also switch it, in sysfs; who does that at this very moment wins a race
+    /// that no lock closes which the kernel exports.
     fn drop(&mut self) {
-        let address = self.address.as_ptr();
-        match (self.is_translated(), self.device.is_translated()) {
-            // SAFETY: By the type's invariant, and nobody uses the memory after this. What it came from
-            // is what it goes to.
-            (false, false) | (true, true) => unsafe {
-                bindings::dma_free_attrs(
-                    self.device.as_raw(),
-                    self.size,
-                    address.cast(),
-                    self.bus,
-                    0,
-                );
+        let _stay = StayLock::new();
+        match (self.allocator, self.device.is_translated()) {
+            // SAFETY: The kernel frees memory of this device to what this memory came from; nobody uses it: mappings
+            // borrow it.
+            (Allocator::Direct, false) | (Allocator::Iommu, true) => unsafe {
+                self.free(&self.device, self.bus);
             },
-            // The kernel would take the bus address for a physical one, and free other pages. The IOMMU
-            // has forgotten ours, which are single ones.
-            (true, false) => {
-                for start in (0..self.size).step_by(PAGE_SIZE) {
-                    // SAFETY: The allocation is a mapping in the range of vmalloc, of pages that are ours
-                    // and of which nobody uses what they have.
-                    unsafe {
-                        let page = bindings::vmalloc_to_page(address.add(start).cast());
-                        bindings::__free_pages(page, 0);
-                    }
-                }
-                // SAFETY: The mapping is ours, and nobody uses it after this. The list of its pages, which
-                // the kernel has for it, goes with it; that says of no page that the mapping owns it.
-                unsafe { vfree(address.cast()) };
-            }
-            // Only who changes the IOMMU's settings under the device gets here.
-            (false, true) => pr_warn!(
-                "{} bytes of dma memory are lost: the device had no IOMMU when they were allocated\n",
-                self.size
-            ),
+            // The kernel would take the bus address for a physical one, and free other pages.
+            // SAFETY: What an IOMMU does not translate any more, it has forgotten; mappings borrow the memory.
+            (Allocator::Iommu, false) => unsafe { self.free_pages() },
+            // The kernel would have the IOMMU forget an address that it never knew. So another device gives the
+            // memory back, one that no IOMMU is for.
+            (Allocator::Direct, true) => match (Device::faux(c"dma-free"), self.frame_number(0)) {
+                // SAFETY: The memory is one physical run, as is all that the kernel frees for this device;
+                // mappings borrow the memory.
+                (Ok(device), Some(frame)) => unsafe {
+                    self.free(&device, frame << PAGE_SIZE.ilog2());
+                },
+                _ => pr_warn!(
+                    "{} bytes of dma memory are lost: there is no memory to free them\n",
+                    self.size
+                ),
+            },
         }
     }
 }

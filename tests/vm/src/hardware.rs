@@ -7,6 +7,7 @@
 
 use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
+use crate::kmsg::Mark;
 use crate::pci::Pci;
 use crate::sys::{Child, End, Map, PAGE};
 use crate::{iomem, memory};
@@ -24,6 +25,7 @@ crate::tests! {
     a_device_copies_to_and_from_a_contiguous_window
     a_device_copies_through_an_iommu
     what_an_iommu_translated_is_freed_without_it
+    what_no_iommu_translated_is_freed_with_one
     a_device_has_memory_of_another_process
     what_the_host_writes_is_loaded
     what_is_stored_the_host_reads
@@ -287,6 +289,37 @@ fn what_an_iommu_translated_is_freed_without_it() {
         after + 4 * SIZE as u64 > before,
         "{before} bytes free, then {after}"
     );
+}
+
+/// The other way round: the IOMMU translates only since the memory was allocated.
+fn what_no_iommu_translated_is_freed_with_one() {
+    const SIZE: usize = 2 << 20;
+    let device = Pci::find(0x1234, 0x11e8);
+    let log = Mark::now();
+    let cycle = || {
+        device.translate(false);
+        let settings = format!("memory=dma device={} size={SIZE}", device.address());
+        let folder = Folder::live("test", &[("one", &settings)]);
+        let window = folder.device().window(0).expect("WINDOW");
+        assert!(!is_made_up(window.address.expect("an address")));
+        let map = Map::shared(folder.open(), SIZE).expect("a mapping");
+        device.translate(true);
+        map.write(SIZE - 7, b"goes on");
+        drop(folder);
+        assert_eq!(map.read(SIZE - 7..SIZE), b"goes on");
+        drop(map);
+        device.translate(false);
+    };
+    cycle();
+    let before = memory::free();
+    (0..10).for_each(|_| cycle());
+    let after = memory::free();
+    let lines = log.driver();
+    assert!(
+        after + 4 * SIZE as u64 > before,
+        "{before} bytes free, then {after}: {lines:?}"
+    );
+    assert_eq!(lines, [""; 0]);
 }
 
 /// The device is destroyed while the hardware uses its memory, which one mapping is enough to keep.
