@@ -3,6 +3,7 @@
 //! The device's node, and what else of it is in the file system.
 
 use crate::driver::{self, get, open_node, put, NODE};
+use crate::map::Disk;
 use rustix::fs::{
     fallocate, ftruncate, makedev, mknodat, FallocateFlags, FileType, Mode, OFlags, CWD,
 };
@@ -18,6 +19,7 @@ crate::tests! {
     the_class_has_the_device
     debugfs_has_the_device
     a_node_made_by_hand_is_the_same_device
+    a_node_on_a_disk_is_not_for_pins_that_last
     a_minor_without_a_device_cannot_be_opened
     others_than_root_cannot_open_the_node
     what_a_device_is_not
@@ -97,6 +99,49 @@ fn a_node_made_by_hand_is_the_same_device() {
     assert_eq!(get(&other, 100, 7), b"by hand");
     put(&other, 100, b"BY ITSELF");
     assert_eq!(get(&fd, 100, 9), b"BY ITSELF");
+}
+
+/// Registers a mapping of a node as a buffer of io_uring's, and prints the answer.
+const REGISTER: &str = r#"
+import ctypes, errno, mmap, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+memory = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)
+address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+ring = libc.syscall(425, 1, ctypes.create_string_buffer(120))
+assert ring >= 0
+buffers = struct.pack("<QQ", address, 4096)
+answer = libc.syscall(427, ring, 0, buffers, 1)
+print("registered" if answer == 0 else errno.errorcode[ctypes.get_errno()])
+"#;
+
+/// The memory manager takes a mapping of such a node for one of a file of that disk, which would have to be told of each store.
+fn a_node_on_a_disk_is_not_for_pins_that_last() {
+    let register = |node: &str| {
+        let output = Command::new("python3")
+            .args(["-c", REGISTER, node])
+            .output();
+        let output = output.expect("python3 runs");
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{complaint}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    let run = |words: &[&str]| {
+        let status = Command::new(words[0]).args(&words[1..]).status();
+        assert!(status.expect("it runs").success(), "{words:?}");
+    };
+    assert_eq!(register(NODE), "registered");
+    let disk = Disk::new();
+    run(&["mkfs.ext4", "-q", "-O", "^has_journal", "/dev/ram0"]);
+    fs::create_dir_all("/tmp/disk").expect("/tmp");
+    run(&["mount", "/dev/ram0", "/tmp/disk"]);
+    let node = MadeByHand::new("/tmp/disk/sln_memdev", 0);
+    let answer = register(node.0);
+    drop(node);
+    run(&["umount", "/tmp/disk"]);
+    fs::remove_dir("/tmp/disk").expect("/tmp");
+    run(&["modprobe", "-r", "ext4"]);
+    drop(disk);
+    assert_eq!(answer, "EFAULT");
 }
 
 fn a_minor_without_a_device_cannot_be_opened() {
