@@ -4,7 +4,8 @@
 set -eux
 . /share/clean.sh
 mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup
-mkdir -p /etc/cdi /tmp/image/dev /tmp/image/proc /tmp/image/sys /tmp/image/run /tmp/image/tmp /tmp/image/etc
+mkdir -p /etc/cdi
+mkdir -p /tmp/image/dev /tmp/image/proc /tmp/image/sys /tmp/image/run /tmp/image/tmp /tmp/image/etc
 cc -static -o /tmp/image/tour /usr/share/doc/chrmem/examples/c/tour.c
 chrmem cdi > /etc/cdi/chrmem.json
 run() {

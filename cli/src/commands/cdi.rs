@@ -11,7 +11,7 @@ use std::io::Write;
 /// What `--help` ends with.
 pub(crate) const EXAMPLE: &str = "\
 Examples:
-  chrmem cdi | sudo tee /etc/cdi/chrmem.json
+  sudo mkdir -p /etc/cdi; chrmem cdi | sudo tee /etc/cdi/chrmem.json
   podman run --device chrmem/device=chrmem-camera IMAGE
   docker run --device chrmem/device=all IMAGE";
 
