@@ -68,6 +68,32 @@ impl Cache {
         protection.pgprot & MODE == self.protect(none).pgprot
     }
 
+    /// The protection of the kernel's own memory, with this mode.
+    #[cfg(CONFIG_X86)]
+    pub(super) fn kernel_protection(self) -> bindings::pgprot_t {
+        // `PAGE_KERNEL`, a macro in C.
+        const BITS: [u32; 6] = [
+            bindings::_PAGE_BIT_PRESENT,
+            bindings::_PAGE_BIT_RW,
+            bindings::_PAGE_BIT_ACCESSED,
+            bindings::_PAGE_BIT_DIRTY,
+            bindings::_PAGE_BIT_GLOBAL,
+            bindings::_PAGE_BIT_NX,
+        ];
+        let mut pgprot: bindings::pgprotval_t = 0;
+        for bit in BITS {
+            pgprot |= 1 << bit;
+        }
+        #[cfg(CONFIG_AMD_MEM_ENCRYPT)]
+        {
+            // SAFETY: Set at boot, and never changed.
+            pgprot |= unsafe { bindings::sme_me_mask } as bindings::pgprotval_t;
+        }
+        // SAFETY: Set at boot, and never changed.
+        pgprot &= unsafe { bindings::__default_kernel_pte_mask };
+        self.protect(bindings::pgprot_t { pgprot })
+    }
+
     /// No mode but the usual one is known here; [`Uncached::new`] refuses the others.
     #[cfg(not(CONFIG_X86))]
     pub(super) fn protect(self, protection: bindings::pgprot_t) -> bindings::pgprot_t {

@@ -27,6 +27,7 @@ use kernel::{
 use crate::list;
 
 use super::{
+    cache::Cache,
     errno::eopnotsupp,
     folio::page_of_frame,
     vma::{
@@ -34,7 +35,8 @@ use super::{
         Page,
         Setup,
         VmOperations, //
-    }, //
+    },
+    vmap, //
 };
 
 /// Memory that can be exported. Its [`VmOperations::page`] counts pages from the buffer's start.
@@ -173,6 +175,8 @@ impl<T: Exporter> Table<T> {
         begin_cpu_access: Some(begin_cpu_access::<T>),
         end_cpu_access: Some(end_cpu_access::<T>),
         mmap: Some(mmap::<T>),
+        vmap: Some(vmap::<T>),
+        vunmap: Some(vunmap),
         ..pin_init::zeroed()
     };
 }
@@ -187,18 +191,34 @@ unsafe fn private<'a, T: Exporter>(buffer: *mut bindings::dma_buf) -> &'a T {
     unsafe { &*(*buffer).priv_.cast::<T>() }
 }
 
-/// The `struct page`s of all of an exporter's pages.
-fn pages<T: Exporter>(this: &T) -> Result<KVVec<*mut bindings::page>> {
-    let count = this.size() / PAGE_SIZE;
+/// The `struct page`s of all of a buffer's pages, and how the processor caches them.
+///
+/// They stay until the buffer is released: they are borrowed from what [`private`] gives, which is there
+/// so long.
+///
+/// # Safety
+///
+/// `buffer` must be valid, from [`export`] of the same `T`, and not yet released.
+unsafe fn pages<T: Exporter>(
+    buffer: *mut bindings::dma_buf,
+) -> Result<(KVVec<*mut bindings::page>, Cache)> {
+    // SAFETY: The caller promises it. The size of a buffer does not change.
+    let (this, size): (&T, _) = unsafe { (private(buffer), (*buffer).size) };
+    let count = size / PAGE_SIZE;
     let mut pages = KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?;
+    let cache = this.page(0).ok_or(EFAULT)?.cache();
     for page in 0..count {
-        let page = match this.page(page as u64).ok_or(EFAULT)? {
+        let page = this.page(page as u64).ok_or(EFAULT)?;
+        if page.cache() != cache {
+            return Err(EINVAL);
+        }
+        let page = match page {
             Page::Folio(folio) => folio.as_raw(),
             Page::Frame(frame) => page_of_frame(frame.number()).ok_or_else(eopnotsupp)?,
         };
         pages.push(page, GFP_KERNEL)?;
     }
-    Ok(pages)
+    Ok((pages, cache))
 }
 
 /// # Safety
@@ -209,9 +229,12 @@ unsafe extern "C" fn map_dma_buf<T: Exporter>(
     direction: bindings::dma_data_direction,
 ) -> *mut bindings::sg_table {
     let map = || -> Result<*mut bindings::sg_table> {
-        // SAFETY: The attachment is valid for the call, and keeps the buffer.
-        let (this, device) = unsafe { (private::<T>((*attachment).dmabuf), (*attachment).dev) };
-        let mut pages = pages(this)?;
+        // SAFETY: The attachment is valid for the call.
+        let (buffer, device) = unsafe { ((*attachment).dmabuf, (*attachment).dev) };
+        // SAFETY: The attachment keeps the buffer.
+        let this: &T = unsafe { private(buffer) };
+        // SAFETY: The attachment keeps the buffer.
+        let (mut pages, _) = unsafe { pages::<T>(buffer) }?;
         let mut table = KBox::new(bindings::sg_table::default(), GFP_KERNEL)?;
         // SAFETY: The table can be written, and the pages are an array of so many.
         to_result(unsafe {
@@ -269,6 +292,38 @@ unsafe extern "C" fn unmap_dma_buf<T: Exporter>(
         bindings::sg_free_table(table);
         drop(KBox::from_raw(table));
     }
+}
+
+/// # Safety
+///
+/// Called by the dma-buf core only, for a buffer of `T`; `map` must be valid for a write.
+unsafe extern "C" fn vmap<T: Exporter>(
+    buffer: *mut bindings::dma_buf,
+    map: *mut bindings::iosys_map,
+) -> c_int {
+    from_result(|| {
+        // SAFETY: The caller keeps the buffer.
+        let (mut pages, cache) = unsafe { pages::<T>(buffer) }?;
+        // SAFETY: The pages stay until the buffer is released, before which the core calls `vunmap`. They have
+        // this cache mode in the kernel's own mapping.
+        let vaddr = unsafe { vmap::map(&mut pages, cache) }?.as_ptr();
+        // SAFETY: The caller promises it.
+        unsafe {
+            map.write(bindings::iosys_map {
+                __bindgen_anon_1: bindings::iosys_map__bindgen_ty_1 { vaddr },
+                is_iomem: false,
+            });
+        }
+        Ok(0)
+    })
+}
+
+/// # Safety
+///
+/// Called by the dma-buf core only, for what [`vmap`] wrote, when nobody uses the address any more.
+unsafe extern "C" fn vunmap(_buffer: *mut bindings::dma_buf, map: *mut bindings::iosys_map) {
+    // SAFETY: `vmap` wrote what `vmap::map` gave.
+    unsafe { vmap::unmap((*map).__bindgen_anon_1.vaddr) };
 }
 
 /// # Safety

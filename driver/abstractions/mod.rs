@@ -27,4 +27,5 @@ mod pci;
 mod splice;
 pub(crate) mod task;
 pub(crate) mod vma;
+mod vmap;
 pub(crate) mod wait;

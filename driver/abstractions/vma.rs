@@ -37,7 +37,7 @@ pub(crate) enum Page<'a> {
 
 impl Page<'_> {
     /// How the processor caches it.
-    fn cache(&self) -> Cache {
+    pub(super) fn cache(&self) -> Cache {
         match self {
             Self::Folio(page) => page.cache(),
             Self::Frame(frame) => frame.cache,

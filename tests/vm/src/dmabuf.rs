@@ -16,6 +16,7 @@ use rustix::fs::OFlags;
 use rustix::io::{fcntl_getfd, Errno, FdFlags};
 use rustix::process::{getrlimit, setrlimit, Resource};
 use std::fs;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ crate::tests! {
     access_to_a_range_is_announced
     a_driver_takes_a_buffer
     a_driver_maps_a_buffer
+    a_camera_writes_into_buffers
+    a_webcam_writes_into_buffers
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -558,12 +561,22 @@ struct Camera {
     _module: Module,
 }
 
+/// How the camera's driver uses a buffer.
+#[derive(Clone, Copy)]
+enum Allocator {
+    /// By the processor alone, as USB cameras do: `videobuf2-vmalloc`.
+    Vmalloc,
+    /// As one run of memory: `videobuf2-dma-contig`.
+    DmaContig,
+}
+
 impl Camera {
-    fn new() -> Self {
+    fn new(allocator: Allocator) -> Self {
         const GET_FORMAT: u32 = 0xc0d0_5604;
         const SET_FORMAT: u32 = 0xc0d0_5605;
-        // One device, one kind of node, and buffers that are one run of memory.
-        let parameters = ["n_devs=1", "node_types=0x1", "num_inputs=1", "allocators=1"];
+        let allocator = format!("allocators={}", allocator as u32);
+        // One device and one kind of node.
+        let parameters = ["n_devs=1", "node_types=0x1", "num_inputs=1", &allocator];
         let module = Module::load("vivid", &parameters);
         let node = open_node("/dev/video0", OFlags::RDWR).expect("/dev/video0");
         let format = Buffer::new(208);
@@ -594,11 +607,88 @@ impl Camera {
     /// Has a buffer mapped for the device.
     fn prepare(&self, index: u32, buffer: &OwnedFd) -> Result<usize, Errno> {
         const PREPARE: u32 = 0xc058_565d;
+        self.call(PREPARE, index, buffer.as_raw_fd()).0
+    }
+
+    /// Queues a buffer for a picture.
+    fn queue(&self, index: u32, buffer: &OwnedFd) -> Result<usize, Errno> {
+        const QUEUE: u32 = 0xc058_560f;
+        self.call(QUEUE, index, buffer.as_raw_fd()).0
+    }
+
+    /// Waits for a picture; gives the buffer's number and the bytes in it.
+    fn picture(&self) -> (u32, u64) {
+        const DEQUEUE: u32 = 0xc058_5611;
+        let (answer, argument) = self.call(DEQUEUE, 0, 0);
+        assert_eq!(answer, Ok(0));
+        let number =
+            |at| u32::from_ne_bytes(argument.read(at..at + 4).try_into().expect("four bytes"));
+        const ERROR: u32 = 0x40;
+        assert_eq!(number(12) & ERROR, 0, "a picture with an error");
+        (number(0), number(8).into())
+    }
+
+    /// Calls a command that takes a buffer.
+    fn call(&self, command: u32, index: u32, buffer: i32) -> (Result<usize, Errno>, Buffer) {
         let argument = Buffer::new(88);
         argument.write(0, &[index.to_ne_bytes(), CAPTURE.to_ne_bytes()].concat());
         argument.write(60, &DMA_BUF.to_ne_bytes());
-        argument.write(64, &buffer.as_raw_fd().to_ne_bytes());
-        ioctl(&self.node, PREPARE, argument.span(0, 88))
+        argument.write(64, &buffer.to_ne_bytes());
+        let answer = ioctl(&self.node, command, argument.span(0, 88));
+        (answer, argument)
+    }
+
+    /// Starts taking pictures, or stops.
+    fn stream(&self, on: bool) {
+        const ON: u32 = 0x4004_5612;
+        const OFF: u32 = 0x4004_5613;
+        let argument = Buffer::new(4);
+        argument.write(0, &CAPTURE.to_ne_bytes());
+        let command = if on { ON } else { OFF };
+        assert_eq!(ioctl(&self.node, command, argument.span(0, 4)), Ok(0));
+    }
+
+    /// Bytes of a picture, in whole pages.
+    fn whole_pages(&self) -> u64 {
+        self.size.next_multiple_of(PAGE as u64)
+    }
+
+    /// Has pictures taken into exports of a device that start at `starts`, and looks at each.
+    fn shoot(&self, fd: &OwnedFd, starts: &[u64]) {
+        /// What no picture is full of.
+        const BEFORE: u8 = 0xee;
+        let size = self.whole_pages();
+        let page = PAGE as u64;
+        let buffers: Vec<_> = starts
+            .iter()
+            .map(|start| export(fd, *start, size).expect("a buffer"))
+            .collect();
+        for start in starts {
+            put(fd, start - page, &vec![BEFORE; (size + 2 * page) as usize]);
+        }
+        self.room_for(buffers.len() as u32);
+        for (index, buffer) in (0..).zip(&buffers) {
+            assert_eq!(self.queue(index, buffer), Ok(0));
+        }
+        self.stream(true);
+        for _ in 0..2 * buffers.len() {
+            let (index, bytes) = self.picture();
+            assert_eq!(bytes, self.size);
+            let start = starts[index as usize];
+            let picture = get(fd, start, self.size as usize);
+            let same = picture.iter().filter(|byte| **byte == BEFORE).count();
+            assert!(same < picture.len() / 4, "{same} bytes are as before");
+            // Nothing but the picture was written.
+            let around = [
+                get(fd, start - page, PAGE),
+                get(fd, start + self.size, (size - self.size) as usize + PAGE),
+            ];
+            assert!(around.concat().iter().all(|byte| *byte == BEFORE));
+            put(fd, start, &vec![BEFORE; self.size as usize]);
+            assert_eq!(self.queue(index, &buffers[index as usize]), Ok(0));
+        }
+        self.stream(false);
+        self.room_for(0);
     }
 }
 
@@ -610,7 +700,7 @@ const DMA_BUF: u32 = 4;
 
 /// Mapped for a device and given back.
 fn a_driver_maps_a_buffer() {
-    let camera = Camera::new();
+    let camera = Camera::new(Allocator::DmaContig);
     let size = camera.size.next_multiple_of(4096);
     let settings = |kind: &str| format!("size={} memory={kind}", size + 8192);
     let folder = Folder::live(
@@ -665,4 +755,104 @@ fn a_driver_maps_a_buffer() {
     camera.room_for(1);
     let expected = if one_run { Ok(0) } else { Err(Errno::FAULT) };
     assert_eq!(camera.prepare(0, &buffer), expected);
+}
+
+/// The settings of windows whose buffers a camera can write into.
+const CAMERA_WINDOWS: [&str; 7] = [
+    "memory=pages",
+    "memory=pages cache=writecombine",
+    "memory=pages cache=noncached",
+    "memory=contiguous",
+    "memory=contiguous cache=writecombine",
+    "memory=contiguous cache=noncached",
+    "memory=dma",
+];
+
+/// A device of one window of this size.
+fn of_one(settings: &str, size: u64) -> Folder {
+    Folder::live("test", &[("one", &format!("{settings} size={size}"))])
+}
+
+/// The runs of memory that a window consists of, as ranges of its pages.
+fn runs(fd: &OwnedFd, size: u64) -> Vec<Range<u64>> {
+    let map = Map::shared(fd, size as usize).expect("a mapping");
+    let frames: Vec<_> = (0..).zip(crate::pagemap::frames(&map)).collect();
+    let runs = frames.chunk_by(|one, next| one.1 + 1 == next.1);
+    runs.map(|run| run[0].0..run[run.len() - 1].0 + 1).collect()
+}
+
+/// A driver that has its device write into buffers as one run of memory, and stores into them by itself.
+fn a_camera_writes_into_buffers() {
+    const SIZE: u64 = 8 << 20;
+    let camera = Camera::new(Allocator::DmaContig);
+    let size = camera.whole_pages();
+    let page = PAGE as u64;
+    for settings in CAMERA_WINDOWS {
+        let is_scattered = settings.contains("pages");
+        let folder = of_one(settings, if is_scattered { SIZE } else { 1 << 20 });
+        let fd = folder.open();
+        let first = if is_scattered {
+            let runs = runs(&fd, SIZE);
+            let mut runs = runs.iter().filter(|run| run.end - run.start >= 200);
+            runs.next().expect("a run of memory").start * page
+        } else {
+            0
+        };
+        let starts = [1, 3, 5].map(|n| first + n * page + n / 2 * size);
+        camera.shoot(&fd, &starts);
+        // The buffers are all that is left of the device.
+        let buffers = starts.map(|start| export(&fd, start, size).expect("a buffer"));
+        camera.room_for(3);
+        for (index, buffer) in (0..).zip(&buffers) {
+            assert_eq!(camera.queue(index, buffer), Ok(0));
+        }
+        let map = Map::shared(&buffers[0], size as usize).expect("a mapping");
+        drop((buffers, fd, folder));
+        map.write(0, &vec![0xee; size as usize]);
+        camera.stream(true);
+        while camera.picture().0 != 0 {}
+        assert!(map.read(0..camera.size as usize) != vec![0xee; camera.size as usize]);
+        camera.stream(false);
+        camera.room_for(0);
+        drop(map);
+        assert_eq!(self::buffers(), 0);
+    }
+}
+
+/// A driver that stores into buffers by the processor alone, wherever their pages are.
+fn a_webcam_writes_into_buffers() {
+    let camera = Camera::new(Allocator::Vmalloc);
+    let size = camera.whole_pages();
+    let page = PAGE as u64;
+    for settings in CAMERA_WINDOWS {
+        let folder = of_one(settings, 1 << 20);
+        camera.shoot(&folder.open(), &[page, size + 3 * page]);
+        drop(folder);
+        if settings.contains("pages") {
+            let (_folders, fd, start) = scattered(settings, size);
+            camera.shoot(&fd, &[start]);
+        }
+    }
+    assert_eq!(buffers(), 0);
+}
+
+/// A device with a window of pages of which some are apart from each other: where such a part starts that has `size`
+/// bytes and a page around them. What is not such a device is kept, so that the next is another.
+fn scattered(settings: &str, size: u64) -> (Vec<Folder>, OwnedFd, u64) {
+    // A huge page, and behind it what comes from smaller pieces.
+    const SIZE: u64 = (2 << 20) + (256 << 10);
+    let page = PAGE as u64;
+    let mut folders = Vec::new();
+    for number in 0..20 {
+        let settings = format!("{settings} size={SIZE}");
+        let folder = Folder::live(&format!("test{number}"), &[("one", &settings)]);
+        let fd = folder.open();
+        folders.push(folder);
+        let ends = runs(&fd, SIZE).into_iter().map(|run| run.end * page);
+        let mut starts = ends.filter_map(|end| end.checked_sub(5 * page));
+        if let Some(start) = starts.find(|start| *start >= page && start + size + page <= SIZE) {
+            return (folders, fd, start);
+        }
+    }
+    panic!("{settings}: all pages are one run of memory, each time");
 }
