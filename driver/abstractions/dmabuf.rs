@@ -134,19 +134,24 @@ impl Importers {
 }
 
 /// Exports `exporter` as a new file descriptor of this process, closed on exec.
+///
+/// What is not `writable`, processes may map for reading. It cannot be imported: an importer says which way
+/// its device will go, but not what it does by the processor, and some that are refused an address for
+/// that use a null pointer.
 pub(crate) fn export<T: Exporter>(exporter: Arc<T>, writable: bool) -> Result<c_int> {
     let size = exporter.size();
     let private = Arc::into_raw(exporter);
+    let (flags, ops) = if writable {
+        (bindings::O_RDWR, &Table::<T, true>::OPERATIONS)
+    } else {
+        (bindings::O_RDONLY, &Table::<T, false>::OPERATIONS)
+    };
     let info = bindings::dma_buf_export_info {
         exp_name: c"chrmem".as_char_ptr(),
         owner: T::MODULE.as_ptr(),
-        ops: &Table::<T>::OPERATIONS,
+        ops,
         size,
-        flags: if writable {
-            bindings::O_RDWR
-        } else {
-            bindings::O_RDONLY
-        } as c_int,
+        flags: flags as c_int,
         resv: core::ptr::null_mut(),
         priv_: private.cast_mut().cast(),
     };
@@ -165,17 +170,22 @@ pub(crate) fn export<T: Exporter>(exporter: Arc<T>, writable: bool) -> Result<c_
     Ok(descriptor)
 }
 
-struct Table<T>(PhantomData<T>);
+struct Table<T, const WRITABLE: bool>(PhantomData<T>);
 
-impl<T: Exporter> Table<T> {
+impl<T: Exporter, const WRITABLE: bool> Table<T, WRITABLE> {
     const OPERATIONS: bindings::dma_buf_ops = bindings::dma_buf_ops {
-        map_dma_buf: Some(map_dma_buf::<T>),
+        map_dma_buf: Some(if WRITABLE {
+            map_dma_buf::<T>
+        } else {
+            refuse_map_dma_buf
+        }),
         unmap_dma_buf: Some(unmap_dma_buf::<T>),
         release: Some(release::<T>),
         begin_cpu_access: Some(begin_cpu_access::<T>),
         end_cpu_access: Some(end_cpu_access::<T>),
-        mmap: Some(mmap::<T>),
-        vmap: Some(vmap::<T>),
+        mmap: Some(mmap::<T, WRITABLE>),
+        // The dma-buf core takes it for a defect of the kernel if there is one and it refuses.
+        vmap: if WRITABLE { Some(vmap::<T>) } else { None },
         vunmap: Some(vunmap),
         ..pin_init::zeroed()
     };
@@ -265,6 +275,18 @@ unsafe extern "C" fn map_dma_buf<T: Exporter>(
         Ok(table)
     };
     map().unwrap_or_else(|error| error.to_ptr())
+}
+
+/// The same, for a buffer that may only be read.
+///
+/// # Safety
+///
+/// Takes any pointer.
+unsafe extern "C" fn refuse_map_dma_buf(
+    _attachment: *mut bindings::dma_buf_attachment,
+    _direction: bindings::dma_data_direction,
+) -> *mut bindings::sg_table {
+    EACCES.to_ptr()
 }
 
 /// # Safety
@@ -374,7 +396,7 @@ impl Access {
 ///
 /// Called by the dma-buf core only, for a buffer of `T` and a VMA that is being set up and lies
 /// inside it.
-unsafe extern "C" fn mmap<T: Exporter>(
+unsafe extern "C" fn mmap<T: Exporter, const WRITABLE: bool>(
     buffer: *mut bindings::dma_buf,
     vma: *mut bindings::vm_area_struct,
 ) -> c_int {
@@ -383,6 +405,10 @@ unsafe extern "C" fn mmap<T: Exporter>(
         let this: &T = unsafe { private(buffer) };
         // SAFETY: The VMA is being set up for the time of this call.
         let vma = unsafe { VmaNew::from_raw(vma) };
+        if !WRITABLE && vma::is_shared(vma) {
+            // It need not be this buffer's file that the process called mmap with.
+            vma.try_clear_maywrite().map_err(|_| EACCES)?;
+        }
         let setup = this.mmap(vma)?;
         // SAFETY: The file keeps the buffer, which keeps `this` until the file is released.
         unsafe { vma::install(this, vma, &setup) }?;

@@ -50,7 +50,8 @@ pub const SEEN: u32 = ioctl::<u64>(OUT, 5);
 pub const SYNC: u32 = ioctl::<Range>(IN, 6);
 
 /// Export a page-aligned range of one window as a dma-buf; the result of the call is its file
-/// descriptor, closed on exec, and as writable as this open file and the window are.
+/// descriptor, closed on exec, and as writable as this open file and the window are. Other drivers can
+/// only import one that is writable.
 /// Argument: [`Range`], in, with no flags.
 pub const EXPORT: u32 = ioctl::<Range>(IN, 7);
 

@@ -4,6 +4,7 @@
 
 use crate::driver::{self, get, open_node, pattern, put};
 use crate::folder::Folder;
+use crate::kmsg::Mark;
 use crate::memory;
 use crate::modprobe::Module;
 use crate::pci::Pci;
@@ -36,6 +37,7 @@ crate::tests! {
     a_driver_maps_a_buffer
     a_camera_writes_into_buffers
     a_webcam_writes_into_buffers
+    no_driver_writes_to_a_read_only_buffer
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -855,4 +857,69 @@ fn scattered(settings: &str, size: u64) -> (Vec<Folder>, OwnedFd, u64) {
         }
     }
     panic!("{settings}: all pages are one run of memory, each time");
+}
+
+/// A buffer that may only be read is for processes, which map it: an importer does not say what it does by the
+/// processor.
+fn no_driver_writes_to_a_read_only_buffer() {
+    const SIZE: u64 = 1 << 20;
+    let windows = [
+        ("rw", "size=1M memory=contiguous"),
+        ("ro", "size=1M memory=contiguous access=ro fill=7"),
+    ];
+    let folder = Folder::live("test", &windows);
+    let both = folder.open();
+    let reader = folder.open_as(OFlags::RDONLY);
+    let exports = || {
+        [
+            export(&reader, 0, SIZE).expect("a buffer"),
+            export(&reader, SIZE, SIZE).expect("a buffer"),
+            export(&both, SIZE, SIZE).expect("a buffer"),
+        ]
+    };
+    let bytes = || {
+        [
+            get(&both, 0, SIZE as usize),
+            get(&both, SIZE, SIZE as usize),
+        ]
+    };
+    let before = bytes();
+    let mark = Mark::now();
+    // A driver that has processes map buffers by its own file, which can be written.
+    let (module, node) = vgem();
+    for buffer in exports() {
+        let gem = open_node(&node, OFlags::RDWR).expect("a node");
+        let argument = Buffer::new(16);
+        argument.write(8, &buffer.as_raw_fd().to_ne_bytes());
+        let answer = ioctl(&gem, PRIME_FD_TO_HANDLE, argument.span(0, 12));
+        assert_eq!(answer, Ok(0));
+        /// Where DRM maps the first buffer that a device has.
+        const FIRST: u64 = 1 << 32;
+        let map = |protection| Map::new(Some(gem.as_fd()), FIRST, PAGE, protection, MAP_SHARED);
+        let writable = map(READ_WRITE);
+        if let Ok(map) = &writable {
+            map.write(0, b"stored by a reader");
+        }
+        assert_eq!(bytes(), before, "a reader stored");
+        assert_eq!(writable.err(), Some(Errno::ACCESS));
+        let map = map(PROT_READ).expect("a mapping");
+        assert_eq!(map.protect(READ_WRITE), Err(Errno::ACCESS));
+        drop(map.read(0..PAGE));
+    }
+    drop(module);
+    // One that has its device write into them, and one that does so by the processor.
+    for (allocator, errno) in [
+        (Allocator::DmaContig, Errno::INVAL),
+        (Allocator::Vmalloc, Errno::FAULT),
+    ] {
+        let camera = Camera::new(allocator);
+        camera.room_for(1);
+        for buffer in exports() {
+            assert_eq!(camera.prepare(0, &buffer), Err(errno));
+        }
+    }
+    assert_eq!(bytes(), before);
+    let log = mark.all();
+    let warnings = log.iter().filter(|line| line.contains("WARNING"));
+    assert_eq!(warnings.collect::<Vec<_>>(), Vec::<&String>::new());
 }

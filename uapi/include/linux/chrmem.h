@@ -109,7 +109,10 @@ struct chrmem_range {
 #define CHRMEM_IOC_NOTIFY	_IO(CHRMEM_IOC_MAGIC, 4)
 #define CHRMEM_IOC_SEEN		_IOR(CHRMEM_IOC_MAGIC, 5, __u64)
 #define CHRMEM_IOC_SYNC		_IOW(CHRMEM_IOC_MAGIC, 6, struct chrmem_range)
-/* The result is the file descriptor of a dma-buf. */
+/*
+ * The result is the file descriptor of a dma-buf, as writable as file and window.
+ * Other drivers can only import one that is writable.
+ */
 #define CHRMEM_IOC_EXPORT	_IOW(CHRMEM_IOC_MAGIC, 7, struct chrmem_range)
 
 #endif /* _UAPI_LINUX_CHRMEM_H */
