@@ -230,18 +230,25 @@ impl Device {
     /// Zeroes a range that has writable memory behind every byte, and counts a change, also where the
     /// task is killed before it is done (`EINTR`), or where pages have failed, which are left out (`EIO`).
     pub(crate) fn clear_range(&self, offset: u64, size: u64) -> Result {
+        self.check_range(offset, size, true)?;
+        let result = self.zero(offset, size);
+        self.notify();
+        result
+    }
+
+    /// Checks that there is memory behind every byte of a range, which user space may write to if it is to
+    /// be written.
+    fn check_range(&self, offset: u64, size: u64, write: bool) -> Result {
         layout::range(&self.extents, offset, size).map_err(errno)?;
         let end = offset.saturating_add(size);
         let mut touched = self
             .windows
             .iter()
             .filter(|window| window.extent.offset < end && offset < window.extent.end());
-        if touched.any(|window| !window.is_writable()) {
+        if write && touched.any(|window| !window.is_writable()) {
             return Err(EACCES);
         }
-        let result = self.zero(offset, size);
-        self.notify();
-        result
+        Ok(())
     }
 
     /// Zeroes what writable memory there is in a range.
@@ -290,16 +297,21 @@ impl Device {
     /// Where the memory is used by no device, or by one that sees what the processor sees, that is
     /// no work.
     pub(crate) fn sync(&self, offset: u64, size: u64, access: Access, ends: bool) -> Result {
-        layout::range(&self.extents, offset, size).map_err(errno)?;
+        self.check_range(offset, size, access.write)?;
         let end = offset.saturating_add(size);
         for export in self.exports.lock().iter() {
             let extent = export.extent();
-            if extent.offset < end && offset < extent.end() {
-                if ends {
-                    export.importers().end_access(access);
-                } else {
-                    export.importers().begin_access(access);
-                }
+            let start = offset.max(extent.offset);
+            let end = end.min(extent.end());
+            if start >= end {
+                continue;
+            }
+            // Offsets of a buffer are its own.
+            let bytes = start.saturating_sub(extent.offset)..end.saturating_sub(extent.offset);
+            if ends {
+                export.importers().end_access(bytes, access);
+            } else {
+                export.importers().begin_access(bytes, access);
             }
         }
         Ok(())

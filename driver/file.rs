@@ -133,7 +133,7 @@ impl FileOperations for OpenFile {
             }
             abi::SYNC => {
                 let range = range(argument, abi::SYNC_READ | abi::SYNC_WRITE | abi::SYNC_END)?;
-                sync(device, range)?;
+                sync(device, file, range)?;
             }
             abi::EXPORT => {
                 if !is_readable(file) {
@@ -274,13 +274,16 @@ fn range(argument: UserPtr, flags: u32) -> Result<abi::Range> {
 }
 
 /// SYNC.
-fn sync(device: &Device, range: abi::Range) -> Result {
+fn sync(device: &Device, file: &File, range: abi::Range) -> Result {
     let access = Access {
         read: range.flags & abi::SYNC_READ != 0,
         write: range.flags & abi::SYNC_WRITE != 0,
     };
     if !access.read && !access.write {
         return Err(EINVAL);
+    }
+    if access.read && !is_readable(file) || access.write && !is_writable(file) {
+        return Err(EBADF);
     }
     let ends = range.flags & abi::SYNC_END != 0;
     device.sync(range.offset, range.size, access, ends)

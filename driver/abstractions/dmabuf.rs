@@ -5,7 +5,10 @@
 //! C headers: [`include/linux/dma-buf.h`](srctree/include/linux/dma-buf.h),
 //! [`include/linux/scatterlist.h`](srctree/include/linux/scatterlist.h)
 
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    ops::Range, //
+};
 use kernel::{
     bindings,
     dma::DataDirection,
@@ -24,8 +27,6 @@ use kernel::{
     }, //
 };
 
-use crate::list;
-
 use super::{
     cache::Cache,
     errno::eopnotsupp,
@@ -40,11 +41,14 @@ use super::{
 };
 
 /// Memory that can be exported. Its [`VmOperations::page`] counts pages from the buffer's start.
+///
+/// An implementation can be wrong without harm to memory: the buffer keeps it until
+/// [`release`](Self::release), and what `page` gives stays as long as it is borrowed.
 pub(crate) trait Exporter: VmOperations {
     /// The module, which must stay while there are buffers.
     const MODULE: &'static ThisModule;
 
-    /// Bytes, a whole number of pages and not zero.
+    /// Bytes, a whole number of pages and not zero. Asked once, when it is exported.
     fn size(&self) -> usize;
 
     /// The importers that have it mapped.
@@ -57,13 +61,45 @@ pub(crate) trait Exporter: VmOperations {
     fn release(this: Arc<Self>);
 }
 
-/// Which way bytes go in an access by the processor, as flags.
+/// What the processor does in an access.
 #[derive(Clone, Copy)]
 pub(crate) struct Access {
-    /// The processor reads.
+    /// It reads.
     pub(crate) read: bool,
-    /// The processor writes.
+    /// It writes.
     pub(crate) write: bool,
+}
+
+impl Access {
+    /// The accesses that a DMA direction is about; `None` for what is not a direction. It is named from
+    /// the device's side: what a device reads, the processor writes.
+    fn of(direction: bindings::dma_data_direction) -> Option<Self> {
+        let is = |other: DataDirection| direction == other.into();
+        let (read, write) = if is(DataDirection::Bidirectional) {
+            (true, true)
+        } else {
+            (is(DataDirection::FromDevice), is(DataDirection::ToDevice))
+        };
+        (read || write).then_some(Self { read, write })
+    }
+
+    /// What is in both.
+    fn and(self, other: Self) -> Self {
+        Self {
+            read: self.read && other.read,
+            write: self.write && other.write,
+        }
+    }
+
+    /// The DMA direction that it is about.
+    fn direction(self) -> Option<DataDirection> {
+        match (self.read, self.write) {
+            (true, true) => Some(DataDirection::Bidirectional),
+            (true, false) => Some(DataDirection::FromDevice),
+            (false, true) => Some(DataDirection::ToDevice),
+            (false, false) => None,
+        }
+    }
 }
 
 /// The devices that a buffer is mapped for.
@@ -74,13 +110,26 @@ pub(crate) struct Importers {
 }
 
 /// A buffer's pages, mapped for one device.
+///
+/// # Invariants
+///
+/// The table is mapped for the device in this direction, until it has been taken out of the list.
 struct Mapped {
     device: *mut bindings::device,
     table: *mut bindings::sg_table,
+    direction: bindings::dma_data_direction,
 }
 
-// SAFETY: The pointers are only followed while the importer keeps device and table.
+// SAFETY: Neither device nor table belongs to a thread, and both stay by the type's invariant.
 unsafe impl Send for Mapped {}
+
+/// `__dma_sync_single_for_cpu` and `__dma_sync_single_for_device`.
+type SyncFunction = unsafe extern "C" fn(
+    *mut bindings::device,
+    bindings::dma_addr_t,
+    usize,
+    bindings::dma_data_direction,
+);
 
 impl Importers {
     /// None.
@@ -90,48 +139,94 @@ impl Importers {
         })
     }
 
-    /// Brings the processor's view and the devices' together before an access by the processor.
-    pub(crate) fn begin_access(&self, access: Access) {
-        // What devices wrote must be seen if the processor is to read it.
-        self.each(access, bindings::__dma_sync_sg_for_cpu);
+    /// Brings the processor's view and the devices' together before the processor accesses `bytes` of the
+    /// buffer.
+    pub(crate) fn begin_access(&self, bytes: Range<u64>, access: Access) {
+        self.each(bytes, access, bindings::__dma_sync_single_for_cpu);
     }
 
-    /// Brings the processor's view and the devices' together after an access by the processor.
-    pub(crate) fn end_access(&self, access: Access) {
-        self.each(access, bindings::__dma_sync_sg_for_device);
+    /// Brings the processor's view and the devices' together after the processor accessed `bytes` of the
+    /// buffer.
+    pub(crate) fn end_access(&self, bytes: Range<u64>, access: Access) {
+        self.each(bytes, access, bindings::__dma_sync_single_for_device);
     }
 
-    fn each(
-        &self,
-        access: Access,
-        sync: unsafe extern "C" fn(
-            *mut bindings::device,
-            *mut bindings::scatterlist,
-            c_int,
-            bindings::dma_data_direction,
-        ),
-    ) {
-        let direction = match (access.read, access.write) {
-            (true, true) => DataDirection::Bidirectional,
-            (true, false) => DataDirection::FromDevice,
-            (false, true) => DataDirection::ToDevice,
-            (false, false) => return,
-        };
+    fn each(&self, bytes: Range<u64>, access: Access, sync: SyncFunction) {
         for mapped in self.mapped.lock().iter() {
-            // SAFETY: Tables are taken out of the list before they are unmapped, which waits for
-            // the lock.
-            unsafe {
-                let table = &*mapped.table;
-                sync(
-                    mapped.device,
-                    table.sgl,
-                    table.orig_nents as c_int,
-                    direction.into(),
-                );
-            }
+            mapped.sync(&bytes, access, sync);
         }
     }
+
+    /// Takes the mapping of a table out of the list.
+    fn take(&self, table: *mut bindings::sg_table) -> Option<Mapped> {
+        let mut all = self.mapped.lock();
+        let index = all.iter().position(|mapped| mapped.table == table)?;
+        // Cannot fail: the index is of an element.
+        all.remove(index).ok()
+    }
 }
+
+impl Mapped {
+    /// Syncs those of `bytes` for which the device's accesses and this one need it: what a device only reads,
+    /// it has not changed, and what it only writes, it need not be told. A sync of more could overwrite what a
+    /// device has put into a bounce buffer.
+    fn sync(&self, bytes: &Range<u64>, access: Access, sync: SyncFunction) {
+        let device = Access::of(self.direction);
+        let Some(direction) = device.and_then(|device| access.and(device).direction()) else {
+            return;
+        };
+        if self.sees_all() {
+            return;
+        }
+        // SAFETY: By the type's invariant, the table is mapped; whoever unmaps it takes it out of the
+        // list before, and waits for the lock of the list, from which `self` is borrowed.
+        let table = unsafe { &*self.table };
+        let mut entry = table.sgl;
+        let mut start: u64 = 0;
+        for _ in 0..table.nents {
+            // SAFETY: The table has so many entries that are mapped.
+            let (address, len) = unsafe { ((*entry).dma_address, (*entry).dma_length) };
+            let end = start.saturating_add(len.into());
+            // A page at a time: pages that an IOMMU shows the device as one run may lie anywhere.
+            let mut at = bytes.start.max(start);
+            while at < bytes.end.min(end) {
+                let next = (at | (PAGE - 1)).saturating_add(1);
+                let next = next.min(bytes.end).min(end);
+                let address = address.wrapping_add(at.wrapping_sub(start));
+                // SAFETY: By the type's invariant, the device is valid, and the bytes are of a mapping for
+                // it in a direction that includes this one.
+                unsafe {
+                    sync(
+                        self.device,
+                        address,
+                        (next.wrapping_sub(at)) as usize,
+                        direction.into(),
+                    )
+                };
+                at = next;
+            }
+            start = end;
+            // SAFETY: The entry is one of a table.
+            entry = unsafe { bindings::sg_next(entry) };
+        }
+    }
+
+    /// Whether the device sees what the processor sees, so that there is nothing to sync.
+    fn sees_all(&self) -> bool {
+        const FLAG: u32 = bindings::struct_device_flags_DEV_FLAG_DMA_SKIP_SYNC;
+        // SAFETY: By the type's invariant, the device is valid; others change its flags atomically. The flag
+        // is one of the first word.
+        let flags = unsafe {
+            (&raw const (*self.device).flags)
+                .cast::<c_ulong>()
+                .read_volatile()
+        };
+        flags & (1 << FLAG) != 0 && !cfg!(CONFIG_DMA_API_DEBUG)
+    }
+}
+
+/// Bytes of a page.
+const PAGE: u64 = PAGE_SIZE as u64;
 
 /// Exports `exporter` as a new file descriptor of this process, closed on exec.
 ///
@@ -231,6 +326,39 @@ unsafe fn pages<T: Exporter>(
     Ok((pages, cache))
 }
 
+/// A table of pages. It is not mapped for a device when it is dropped.
+#[repr(transparent)]
+struct PageTable(bindings::sg_table);
+
+impl PageTable {
+    /// A table of these pages, in segments of at most `segment` bytes.
+    fn new(pages: &mut [*mut bindings::page], segment: usize) -> Result<KBox<Self>> {
+        let size = pages.len().checked_mul(PAGE_SIZE).ok_or(EOVERFLOW)?;
+        let mut table = KBox::new(Self(bindings::sg_table::default()), GFP_KERNEL)?;
+        // SAFETY: The table can be written, and the pages are an array of so many, at which the callee does
+        // not look. If it fails, the table is as it was.
+        to_result(unsafe {
+            bindings::sg_alloc_table_from_pages_segment(
+                &mut table.0,
+                pages.as_mut_ptr(),
+                c_uint::try_from(pages.len())?,
+                0,
+                size,
+                c_uint::try_from(segment).unwrap_or(c_uint::MAX),
+                bindings::GFP_KERNEL,
+            )
+        })?;
+        Ok(table)
+    }
+}
+
+impl Drop for PageTable {
+    fn drop(&mut self) {
+        // SAFETY: The table is one that the kernel filled, or is empty, and is not mapped.
+        unsafe { bindings::sg_free_table(&mut self.0) };
+    }
+}
+
 /// # Safety
 ///
 /// Called by the dma-buf core only, for an attachment to a buffer of `T`.
@@ -243,35 +371,33 @@ unsafe extern "C" fn map_dma_buf<T: Exporter>(
         let (buffer, device) = unsafe { ((*attachment).dmabuf, (*attachment).dev) };
         // SAFETY: The attachment keeps the buffer.
         let this: &T = unsafe { private(buffer) };
+        // The DMA layer answers the same, but takes it for a defect of the kernel.
+        Access::of(direction).ok_or(EINVAL)?;
+        // SAFETY: The attachment keeps the device.
+        let segment = unsafe {
+            if (*device).dma_mask.is_null() {
+                return Err(EIO);
+            }
+            bindings::dma_max_mapping_size(device)
+        };
         // SAFETY: The attachment keeps the buffer.
         let (mut pages, _) = unsafe { pages::<T>(buffer) }?;
-        let mut table = KBox::new(bindings::sg_table::default(), GFP_KERNEL)?;
-        // SAFETY: The table can be written, and the pages are an array of so many.
-        to_result(unsafe {
-            bindings::sg_alloc_table_from_pages_segment(
-                &mut *table,
-                pages.as_mut_ptr(),
-                c_uint::try_from(pages.len())?,
-                0,
-                this.size(),
-                c_uint::MAX,
-                bindings::GFP_KERNEL,
-            )
-        })?;
+        let mut table = PageTable::new(&mut pages, segment)?;
         let mut mapped = this.importers().mapped.lock();
-        let mut map = || {
-            mapped.reserve(1, GFP_KERNEL)?;
-            // SAFETY: The device is the importer's, and the table is initialized.
-            to_result(unsafe { bindings::dma_map_sgtable(device, &mut *table, direction, 0) })
-        };
-        if let Err(error) = map() {
-            // SAFETY: The table is initialized, not mapped, and nobody else has it.
-            unsafe { bindings::sg_free_table(&mut *table) };
-            return Err(error);
-        }
-        let table = KBox::into_raw(table);
-        // Cannot fail: there is room.
-        let _ = mapped.push(Mapped { device, table }, GFP_KERNEL);
+        mapped.reserve(1, GFP_KERNEL)?;
+        // SAFETY: The device is the importer's, and the table is initialized. Its pages stay until the buffer is
+        // released, which the attachment keeps.
+        to_result(unsafe { bindings::dma_map_sgtable(device, &mut table.0, direction, 0) })?;
+        let table = KBox::into_raw(table).cast();
+        // INVARIANT: The table has just been mapped. Cannot fail: there is room.
+        let _ = mapped.push(
+            Mapped {
+                device,
+                table,
+                direction,
+            },
+            GFP_KERNEL,
+        );
         Ok(table)
     };
     map().unwrap_or_else(|error| error.to_ptr())
@@ -299,11 +425,12 @@ unsafe extern "C" fn unmap_dma_buf<T: Exporter>(
 ) {
     // SAFETY: The attachment is valid for the call, and keeps the buffer.
     let (this, device) = unsafe { (private::<T>((*attachment).dmabuf), (*attachment).dev) };
-    list::take(&mut this.importers().mapped.lock(), |mapped| {
-        mapped.table == table
-    });
-    // SAFETY: `map_dma_buf` made the table for this device, and nobody uses it any more.
-    unsafe {
+    let mapped = this.importers().take(table);
+    // As it was mapped, whatever the importer says.
+    let direction = mapped.map_or(direction, |mapped| mapped.direction);
+    // SAFETY: `map_dma_buf` made the table for this device, and nobody uses it any more: it has been taken
+    // out of the list.
+    let table = unsafe {
         bindings::dma_unmap_sg_attrs(
             device,
             (*table).sgl,
@@ -311,9 +438,9 @@ unsafe extern "C" fn unmap_dma_buf<T: Exporter>(
             direction,
             0,
         );
-        bindings::sg_free_table(table);
-        drop(KBox::from_raw(table));
-    }
+        KBox::from_raw(table.cast::<PageTable>())
+    };
+    drop(table);
 }
 
 /// # Safety
@@ -365,7 +492,9 @@ unsafe extern "C" fn begin_cpu_access<T: Exporter>(
 ) -> c_int {
     // SAFETY: The caller keeps the buffer.
     let this: &T = unsafe { private(buffer) };
-    this.importers().begin_access(Access::of(direction));
+    if let Some(access) = Access::of(direction) {
+        this.importers().begin_access(0..u64::MAX, access);
+    }
     0
 }
 
@@ -378,18 +507,10 @@ unsafe extern "C" fn end_cpu_access<T: Exporter>(
 ) -> c_int {
     // SAFETY: The caller keeps the buffer.
     let this: &T = unsafe { private(buffer) };
-    this.importers().end_access(Access::of(direction));
-    0
-}
-
-impl Access {
-    /// What the dma-buf core means: it names directions from the device's side.
-    fn of(direction: bindings::dma_data_direction) -> Self {
-        Self {
-            read: direction != DataDirection::ToDevice.into(),
-            write: direction != DataDirection::FromDevice.into(),
-        }
+    if let Some(access) = Access::of(direction) {
+        this.importers().end_access(0..u64::MAX, access);
     }
+    0
 }
 
 /// # Safety

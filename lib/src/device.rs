@@ -346,7 +346,8 @@ impl Device {
     ///
     /// # Errors
     ///
-    /// `INVAL` if the range is empty or runs past the device's end, `NXIO` if there is a hole in it.
+    /// `INVAL` if the range is empty or runs past the device's end, `NXIO` if there is a hole in it. `BADF` if the
+    /// device is not open for such an access, `ACCESS` if it writes and there is a read-only window in the range.
     ///
     /// ```no_run
     /// use chrmem::{Device, Direction};

@@ -46,7 +46,7 @@ pub const NOTIFY: u32 = ioctl::<()>(NONE, 4);
 pub const SEEN: u32 = ioctl::<u64>(OUT, 5);
 
 /// Begin or end an access by the processor to a range that devices use too, as the `SYNC_*` flags
-/// say. Argument: [`Range`], in.
+/// say. The file must be open for that access. Argument: [`Range`], in.
 pub const SYNC: u32 = ioctl::<Range>(IN, 6);
 
 /// Export a page-aligned range of one window as a dma-buf; the result of the call is its file
@@ -57,7 +57,7 @@ pub const EXPORT: u32 = ioctl::<Range>(IN, 7);
 
 /// [`SYNC`]: the processor reads. At least one of this and [`SYNC_WRITE`] must be given.
 pub const SYNC_READ: u32 = 1;
-/// [`SYNC`]: the processor writes.
+/// [`SYNC`]: the processor writes, for which file and windows must be writable.
 pub const SYNC_WRITE: u32 = 2;
 /// [`SYNC`]: the access ends. Without it, it begins.
 pub const SYNC_END: u32 = 4;

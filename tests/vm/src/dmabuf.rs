@@ -38,6 +38,7 @@ crate::tests! {
     a_camera_writes_into_buffers
     a_webcam_writes_into_buffers
     no_driver_writes_to_a_read_only_buffer
+    only_announced_bytes_are_copied
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -454,11 +455,24 @@ fn access_to_a_range_is_announced() {
         (69631, 1),
     ];
     let check = || {
-        // Also by who may only read, and on what may only be read.
-        for fd in [fd.as_fd(), folder.open_as(OFlags::RDONLY).as_fd()] {
+        // By those who may do what they announce, where it can be done.
+        for (flags, fd) in [
+            (OFlags::RDWR, &fd),
+            (OFlags::RDONLY, &folder.open_as(OFlags::RDONLY)),
+            (OFlags::WRONLY, &folder.open_as(OFlags::WRONLY)),
+        ] {
             for (offset, size) in ranges {
                 for way in WAYS {
-                    assert_eq!(sync(fd, offset, size, way), Ok(0), "{size} at {offset}");
+                    let reads = way & SYNC_READ != 0;
+                    let writes = way & SYNC_WRITE != 0;
+                    let expected = match flags {
+                        OFlags::RDONLY if writes => Err(Errno::BADF),
+                        OFlags::WRONLY if reads => Err(Errno::BADF),
+                        _ if writes && offset >= 65536 => Err(Errno::ACCESS),
+                        _ => Ok(0),
+                    };
+                    let answer = sync(fd, offset, size, way);
+                    assert_eq!(answer, expected, "{flags:?}: {way} of {size} at {offset}");
                 }
             }
         }
@@ -922,4 +936,81 @@ fn no_driver_writes_to_a_read_only_buffer() {
     let log = mark.all();
     let warnings = log.iter().filter(|line| line.contains("WARNING"));
     assert_eq!(warnings.collect::<Vec<_>>(), Vec::<&String>::new());
+}
+
+/// With `swiotlb=force` on the kernel's command line, devices have copies of the pages, which SYNC brings up to date: then it
+/// can be seen what it does. Without, it has nothing to do.
+fn only_announced_bytes_are_copied() {
+    const HEAD: usize = 64 << 10;
+    const ALL: usize = 4 * HEAD;
+    let command_line = fs::read_to_string("/proc/cmdline").expect("/proc");
+    let mut words = command_line.split_whitespace();
+    let has_copies = words.any(|word| word == "swiotlb=force");
+    let folder = of_one("memory=contiguous", ALL as u64);
+    let fd = folder.open();
+    let all = |byte: u8| put(&fd, 0, &vec![byte; ALL]);
+    let say = |range: Range<usize>, flags: u32| {
+        let (offset, size) = (range.start as u64, range.len() as u64);
+        assert_eq!(sync(&fd, offset, size, flags), Ok(0));
+    };
+    // A device that only writes, and has delivered "a".
+    let camera = Camera::new(Allocator::DmaContig);
+    let size = camera.whole_pages();
+    let buffer = HEAD..HEAD + size as usize;
+    let export = export(&fd, HEAD as u64, size).expect("a buffer");
+    all(b'a');
+    camera.room_for(1);
+    assert_eq!(camera.prepare(0, &export), Ok(0));
+    // Does `act` where all is "b"; then "a" is in `range`, if there are copies, and nowhere else.
+    let check = |what: &str, range: Range<usize>, act: &dyn Fn()| {
+        all(b'b');
+        act();
+        let mut expected = vec![b'b'; ALL];
+        if has_copies {
+            expected[range].fill(b'a');
+        }
+        let got = get(&fd, 0, ALL);
+        let wrong: Vec<_> = (0..ALL).filter(|at| got[*at] != expected[*at]).collect();
+        if let (Some(first), Some(last)) = (wrong.first(), wrong.last()) {
+            panic!(
+                "{what}: {} bytes from {first} to {last} are wrong",
+                wrong.len()
+            );
+        }
+    };
+    for range in [
+        HEAD + 5000..HEAD + 15_000,
+        HEAD..HEAD + 1,
+        buffer.end - 1..buffer.end,
+        HEAD + 4096..HEAD + 12_288,
+        buffer.clone(),
+    ] {
+        check("read", range.clone(), &|| say(range.clone(), SYNC_READ));
+        for flags in [SYNC_READ | SYNC_END, SYNC_WRITE, SYNC_WRITE | SYNC_END] {
+            check("nothing to read", 0..0, &|| say(range.clone(), flags));
+        }
+    }
+    // Over its ends, and beside it.
+    check("all", buffer.clone(), &|| say(0..ALL, SYNC_READ));
+    check("start", HEAD..HEAD + 50, &|| {
+        say(HEAD - 50..HEAD + 50, SYNC_READ)
+    });
+    check("end", buffer.end - 50..buffer.end, &|| {
+        say(buffer.end - 50..ALL, SYNC_READ)
+    });
+    check("before", 0..0, &|| say(0..HEAD, SYNC_READ));
+    check("behind", 0..0, &|| say(buffer.end..ALL, SYNC_READ));
+    // The buffer's own command is for all of it.
+    check("buffer", buffer.clone(), &|| {
+        assert_eq!(announce(&export, SYNC_READ.into()), Ok(0));
+    });
+    // What the processor stored does not get to the device, which would not look at it: it would take the place of what the
+    // device delivers.
+    for flags in [SYNC_WRITE, SYNC_READ | SYNC_WRITE] {
+        check("stored", buffer.clone(), &|| {
+            say(0..ALL, flags | SYNC_END);
+            say(0..ALL, SYNC_READ);
+        });
+    }
+    camera.room_for(0);
 }

@@ -33,7 +33,7 @@
 #define CHRMEM_ACCESS_READ	1
 #define CHRMEM_ACCESS_WRITE	2
 
-/* chrmem_range.flags of CHRMEM_IOC_SYNC, bits */
+/* chrmem_range.flags of CHRMEM_IOC_SYNC, bits; the file must be open for the access */
 #define CHRMEM_SYNC_READ	1 /* the processor reads ... */
 #define CHRMEM_SYNC_WRITE	2 /* ... or writes: at least one of them */
 #define CHRMEM_SYNC_END		4 /* the access ends; else it begins */

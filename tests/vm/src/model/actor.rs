@@ -1137,7 +1137,10 @@ impl<'a> Actor<'a> {
             match flags {
                 8 => Err(Errno::INVAL),
                 _ if flags & 3 == 0 => Err(Errno::INVAL),
-                _ => self.device.range(offset, len),
+                _ if flags & abi::SYNC_READ != 0 && !self.files[file].read => Err(Errno::BADF),
+                _ if flags & abi::SYNC_WRITE == 0 => self.device.range(offset, len),
+                _ if !self.files[file].write => Err(Errno::BADF),
+                _ => self.device.writable_range(offset, len),
             }
         } else if self.files[file].write {
             self.device.generation += 1;

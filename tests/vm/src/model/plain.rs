@@ -198,9 +198,23 @@ impl Plain {
         }
     }
 
+    /// Whether a range can be written.
+    pub(crate) fn writable_range(&self, offset: u64, len: u64) -> Result<()> {
+        self.range(offset, len)?;
+        let mut touched = self
+            .windows
+            .iter()
+            .filter(|window| window.offset < offset + len && offset < window.end());
+        if touched.all(|window| window.writable) {
+            Ok(())
+        } else {
+            Err(Errno::ACCESS)
+        }
+    }
+
     /// CLEAR.
     pub(crate) fn clear_range(&mut self, offset: u64, len: u64) -> Result<()> {
-        self.range(offset, len)?;
+        self.writable_range(offset, len)?;
         let end = offset + len;
         let parts: Vec<_> = self
             .windows
@@ -212,12 +226,6 @@ impl Plain {
                 (from < to).then(|| (index, start..start + (to - from) as usize))
             })
             .collect();
-        if parts
-            .iter()
-            .any(|(index, _)| !self.windows[*index].writable)
-        {
-            return Err(Errno::ACCESS);
-        }
         for (index, range) in parts {
             self.bytes[index][range].fill(0);
         }
