@@ -93,6 +93,8 @@ impl Export {
 }
 
 impl Exporter for Export {
+    const NAME: &'static CStr = c"chrmem";
+
     const MODULE: &'static ThisModule = &THIS_MODULE;
 
     fn size(&self) -> usize {

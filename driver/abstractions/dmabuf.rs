@@ -45,6 +45,9 @@ use super::{
 /// An implementation can be wrong without harm to memory: the buffer keeps it until
 /// [`release`](Self::release), and what `page` gives stays as long as it is borrowed.
 pub(crate) trait Exporter: VmOperations {
+    /// What the kernel calls the exporter, in `/proc/PID/fdinfo` and `/sys/kernel/debug/dma_buf`.
+    const NAME: &'static CStr;
+
     /// The module, which must stay while there are buffers.
     const MODULE: &'static ThisModule;
 
@@ -242,7 +245,7 @@ pub(crate) fn export<T: Exporter>(exporter: Arc<T>, writable: bool) -> Result<c_
         (bindings::O_RDONLY, &Table::<T, false>::OPERATIONS)
     };
     let info = bindings::dma_buf_export_info {
-        exp_name: c"chrmem".as_char_ptr(),
+        exp_name: T::NAME.as_char_ptr(),
         owner: T::MODULE.as_ptr(),
         ops,
         size,
@@ -250,7 +253,7 @@ pub(crate) fn export<T: Exporter>(exporter: Arc<T>, writable: bool) -> Result<c_
         resv: core::ptr::null_mut(),
         priv_: private.cast_mut().cast(),
     };
-    // SAFETY: `info` is filled in; the operations live for ever.
+    // SAFETY: `info` is filled in; the name and the operations live for ever.
     let buffer = from_err_ptr(unsafe { bindings::dma_buf_export(&info) }).inspect_err(|_| {
         // SAFETY: There is no buffer that could have taken the reference.
         T::release(unsafe { Arc::from_raw(private) });
