@@ -313,7 +313,7 @@ unsafe fn pages<T: Exporter>(
     // SAFETY: The caller promises it. The size of a buffer does not change.
     let (this, size): (&T, _) = unsafe { (private(buffer), (*buffer).size) };
     let count = size / PAGE_SIZE;
-    let mut pages = KVVec::with_capacity(count, GFP_KERNEL | __GFP_NOWARN)?;
+    let mut pages = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
     let cache = this.page(0).ok_or(EFAULT)?.cache();
     for page in 0..count {
         let page = this.page(page as u64).ok_or(EFAULT)?;
@@ -337,7 +337,7 @@ impl PageTable {
     /// A table of these pages, in segments of at most `segment` bytes.
     fn new(pages: &mut [*mut bindings::page], segment: usize) -> Result<KBox<Self>> {
         let size = pages.len().checked_mul(PAGE_SIZE).ok_or(EOVERFLOW)?;
-        let mut table = KBox::new(Self(bindings::sg_table::default()), GFP_KERNEL)?;
+        let mut table = KBox::new(Self(bindings::sg_table::default()), GFP_KERNEL_ACCOUNT)?;
         // SAFETY: The table can be written, and the pages are an array of so many, at which the callee does
         // not look. If it fails, the table is as it was.
         to_result(unsafe {
@@ -348,7 +348,7 @@ impl PageTable {
                 0,
                 size,
                 c_uint::try_from(segment).unwrap_or(c_uint::MAX),
-                bindings::GFP_KERNEL,
+                bindings::GFP_KERNEL_ACCOUNT,
             )
         })?;
         Ok(table)
@@ -387,7 +387,7 @@ unsafe extern "C" fn map_dma_buf<T: Exporter>(
         let (mut pages, _) = unsafe { pages::<T>(buffer) }?;
         let mut table = PageTable::new(&mut pages, segment)?;
         let mut mapped = this.importers().mapped.lock();
-        mapped.reserve(1, GFP_KERNEL)?;
+        mapped.reserve(1, GFP_KERNEL_ACCOUNT)?;
         // SAFETY: The device is the importer's, and the table is initialized. Its pages stay until the buffer is
         // released, which the attachment keeps.
         to_result(unsafe { bindings::dma_map_sgtable(device, &mut table.0, direction, 0) })?;

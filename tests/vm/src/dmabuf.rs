@@ -4,6 +4,7 @@
 
 use crate::driver::{self, get, open_node, pattern, put};
 use crate::folder::Folder;
+use crate::kinds::Cgroup;
 use crate::kmsg::Mark;
 use crate::memory;
 use crate::modprobe::Module;
@@ -39,6 +40,7 @@ crate::tests! {
     a_webcam_writes_into_buffers
     no_driver_writes_to_a_read_only_buffer
     only_announced_bytes_are_copied
+    tables_of_an_import_are_charged
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -1012,5 +1014,23 @@ fn only_announced_bytes_are_copied() {
             say(0..ALL, SYNC_READ);
         });
     }
+    camera.room_for(0);
+}
+
+fn tables_of_an_import_are_charged() {
+    const SIZE: u64 = 128 << 20;
+    /// What the list of its pages takes, while the table is made.
+    const LIST: u64 = SIZE / PAGE as u64 * 8;
+    let camera = Camera::new(Allocator::DmaContig);
+    let folder = of_one("memory=contiguous", SIZE);
+    let buffer = export(folder.open(), 0, SIZE).expect("a buffer");
+    camera.room_for(1);
+    let cgroup = Cgroup::new("32M");
+    cgroup.run(|| {
+        let before = cgroup.most();
+        assert_eq!(camera.prepare(0, &buffer), Ok(0));
+        let charged = cgroup.most() - before;
+        assert!(charged >= LIST, "{charged} bytes of {LIST} are charged");
+    });
     camera.room_for(0);
 }

@@ -754,12 +754,12 @@ fn memory_that_runs_out_half_way() {
 }
 
 /// A memory cgroup, until dropped.
-struct Cgroup;
+pub(crate) struct Cgroup;
 
 impl Cgroup {
     const PATH: &'static str = "/tmp/cgroup/test";
 
-    fn new(limit: &str) -> Self {
+    pub(crate) fn new(limit: &str) -> Self {
         fs::create_dir_all("/tmp/cgroup").expect("/tmp");
         let mount = Command::new("mount")
             .args(["-t", "cgroup2", "none", "/tmp/cgroup"])
@@ -772,13 +772,22 @@ impl Cgroup {
     }
 
     /// Bytes that count for it.
-    fn used(&self) -> u64 {
-        let text = fs::read_to_string(format!("{}/memory.current", Self::PATH)).expect("a number");
+    pub(crate) fn used(&self) -> u64 {
+        Self::number("memory.current")
+    }
+
+    /// The most bytes that ever counted for it.
+    pub(crate) fn most(&self) -> u64 {
+        Self::number("memory.peak")
+    }
+
+    fn number(name: &str) -> u64 {
+        let text = fs::read_to_string(format!("{}/{name}", Self::PATH)).expect("a number");
         text.trim().parse().expect("a number")
     }
 
     /// Has a child in it do something.
-    fn run(&self, body: impl FnOnce()) {
+    pub(crate) fn run(&self, body: impl FnOnce()) {
         let mut child = Child::start(|| {
             fs::write(format!("{}/cgroup.procs", Self::PATH), "0").expect("into the cgroup");
             body();
