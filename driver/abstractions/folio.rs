@@ -424,6 +424,7 @@ impl Drop for LockedFolio<'_> {
 ///
 /// `memory_failure` marks the page before it counts it. A page that is looked at in between is as one that fails a
 /// moment later.
+#[inline]
 pub(crate) fn has_failed_memory() -> bool {
     #[cfg(all(CONFIG_MEMORY_FAILURE, CONFIG_NUMA))]
     let failed = {

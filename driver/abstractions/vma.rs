@@ -175,27 +175,32 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
     }
     this.opened(vma);
     if !frames && is_shared(vma) && bytes(vma) <= AROUND {
-        map_now(this, vma);
+        map_now(this, vma, first.cache());
     }
     Ok(())
 }
 
 /// Maps all of a small mapping of folios, which costs less than the first fault would, and that
-/// is as much as one would map. The mapping becomes `VM_MIXEDMAP`: no huge entry fits in it.
-fn map_now<T: VmOperations>(this: &T, vma: &VmaNew) {
+/// is as much as one would map. The mapping becomes `VM_MIXEDMAP`: no huge entry fits in it. What is not in the
+/// mapping's cache mode is left out.
+fn map_now<T: VmOperations>(this: &T, vma: &VmaNew, cache: Cache) {
+    let has_failed = has_failed_memory();
     let mut pages = [core::ptr::null_mut(); AROUND_PAGES];
     let mut count: c_ulong = 0;
     let all = first_page(vma)..first_page(vma).saturating_add(bytes(vma) / PAGE);
     for (slot, page) in pages.iter_mut().zip(all) {
-        match page_for(this, vma, page) {
-            Some(Page::Folio(page)) if !page.has_failed() => *slot = page.as_raw(),
-            _ => break,
+        let Some(Page::Folio(page)) = this.page(page) else {
+            break;
+        };
+        if page.cache() != cache || (has_failed && page.has_failed()) {
+            break;
         }
+        *slot = page.as_raw();
         count = count.saturating_add(1);
     }
-    // SAFETY: The VMA is being set up and write-locked. It is not `VM_PFNMAP`, as the pages fit to it. There
-    // are `count` pages in the array, no more than the VMA has; `this`, which is borrowed, keeps them, and the
-    // callee takes references of its own. If it fails, faults will map what is missing.
+    // SAFETY: The VMA is being set up and write-locked. It is one of folios, so not `VM_PFNMAP`. There are `count` pages
+    // in the array, no more than the VMA has; `this`, which is borrowed, keeps them, and the callee takes references
+    // of its own. If it fails, faults will map what is missing.
     unsafe { bindings::vm_insert_pages(vma.as_ptr(), vma.start(), pages.as_mut_ptr(), &mut count) };
 }
 // ANCHOR_END: install
@@ -433,25 +438,30 @@ unsafe fn fault_around<T: VmOperations>(
     if unsafe { Middle::of(vmf) } == Middle::Huge {
         return DONE;
     }
+    let has_failed = has_failed_memory();
     let start = (fault.address & !(AROUND - 1)).max(vma.start() as u64);
     let end = (fault.address | (AROUND - 1)).min(vma.end() as u64);
     // SAFETY: The caller promises a valid fault.
     let mut other = unsafe { core::ptr::read(vmf) };
     for address in (start..end).step_by(PAGE_SIZE) {
-        let page = fault
+        let around = fault
             .page_at(vma, address, PAGE)
-            .and_then(|page| page_for(this, vma, page));
-        let page = match page {
-            Some(Page::Folio(page)) if !page.has_failed() => page,
-            _ => continue,
+            .and_then(|page| this.page(page));
+        let Some(Page::Folio(around)) = around else {
+            continue;
         };
+        // `page` fits to the VMA.
+        if around.cache() != page.cache() || (has_failed && around.has_failed()) {
+            continue;
+        }
         other.__bindgen_anon_1.address = address as usize;
         // The entry is as `vm_page_prot` says. Where the kernel notes who writes (soft-dirty), that is read-only:
         // the first write to each page is a fault of its own, which the memory manager answers.
         // SAFETY: The fault differs from a valid one in its address, which is in the same VMA; the callee
         // looks at nothing else in it. It takes a reference of its own. The VMA is not `VM_PFNMAP`, as `page`
-        // fits to it.
-        let result = unsafe { bindings::vmf_insert_page_mkwrite(&mut other, page.as_raw(), false) };
+        // fits to it, and `around` has the same kind and cache mode.
+        let result =
+            unsafe { bindings::vmf_insert_page_mkwrite(&mut other, around.as_raw(), false) };
         if result != DONE {
             // There is no memory for the page table, which is the same for all of them.
             return result;
