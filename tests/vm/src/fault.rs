@@ -78,25 +78,6 @@ fn function(name: &str) -> Range<u64> {
     start..end.expect("a symbol after it")
 }
 
-/// Has this process find no run of 2 to the `order` pages, nor a longer one, while it makes a call. Gives how often it asked.
-pub(crate) fn in_vain(order: u32, call: impl FnOnce()) -> u32 {
-    const MOST: u32 = 1_000_000;
-    const INJECTOR: &str = "fail_page_alloc";
-    const FAIL: &str = "/proc/self/make-it-fail";
-    Kind::Memory.choose();
-    set(INJECTOR, "min-order", &order.to_string());
-    set(INJECTOR, "task-filter", "Y");
-    set(INJECTOR, "times", &MOST.to_string());
-    set(INJECTOR, "probability", "100");
-    fs::write(FAIL, "1").expect(FAIL);
-    call();
-    fs::write(FAIL, "0").expect(FAIL);
-    set(INJECTOR, "probability", "0");
-    let left = fs::read_to_string(format!("/sys/kernel/debug/{INJECTOR}/times")).expect("times");
-    Kind::Memory.choose();
-    MOST - left.trim().parse::<u32>().expect("a number")
-}
-
 /// Sets what an injector does.
 fn set(injector: &str, name: &str, value: &str) {
     let path = format!("/sys/kernel/debug/{injector}/{name}");

@@ -5,7 +5,7 @@
 
 use crate::dmabuf::{buffers, vgem, ANNOUNCE, GEM_CLOSE, PRIME_FD_TO_HANDLE};
 use crate::driver::{self, get, open_node, pattern, put, NODE, SIZE};
-use crate::fault::{self, Fault, Kind};
+use crate::fault::{Fault, Kind};
 use crate::folder::Folder;
 use crate::held::{self, leaving_nothing, nothing_more_after};
 use crate::load::nothing_is_left;
@@ -39,7 +39,6 @@ crate::tests! {
     mapping
     touching
     touching_a_buffer_that_is_no_whole_huge_pages
-    huge_folios_are_asked_for_once
     changing_mappings
     forking
     reading_and_writing
@@ -449,17 +448,6 @@ fn touching_a_buffer_that_is_no_whole_huge_pages() {
             assert!(map.read(0..map.len()) == bytes);
             Ok(())
         });
-    });
-}
-
-fn huge_folios_are_asked_for_once() {
-    leaving_nothing(|| {
-        let folder = Folder::new("test");
-        // Two of 2 MiB, and what is too short for one.
-        folder.window("one", "size=5M");
-        let failed = fault::in_vain(9, || folder.build());
-        assert_eq!(failed, 2);
-        is_usable(&folder.node());
     });
 }
 
