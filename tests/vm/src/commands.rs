@@ -47,6 +47,7 @@ crate::tests! {
     maps_draws_destroyed_devices_and_files
     doctor_finds_what_is_wrong_and_its_cures_work
     doctor_tells_others_why_they_may_not
+    bench_prints_what_its_schema_has
     watch_shows_changes_and_restores_the_terminal
     watch_ends_with_control_c_and_outlives_its_device
     watch_restores_the_terminal_also_after_a_signal
@@ -970,6 +971,20 @@ fn doctor_tells_others_why_they_may_not() {
         "{printed}"
     );
     assert!(printed.contains("to do: run it with sudo"), "{printed}");
+}
+
+fn bench_prints_what_its_schema_has() {
+    let unit = ["--unit", "nanoseconds"];
+    let reports = parsed(
+        &[
+            &["bench", "--only", "calls", "--quick", "--json"],
+            &unit[..],
+        ]
+        .concat(),
+    );
+    assert_eq!(reports[0]["unit"], "nanoseconds");
+    let figures = reports[0]["figures"].as_array().expect("a list");
+    assert!(figures.iter().any(|it| it["what"] == "ioctl"), "{reports}");
 }
 
 /// `chrmem watch` in a terminal of its own.
