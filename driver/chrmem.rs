@@ -28,9 +28,12 @@ mod window;
 
 use abstractions::{
     cache::Cache,
-    chrdev::Cdev,
-    configfs::Subsystem,
-    module, //
+    chrdev::Region,
+    module::{
+        self,
+        Driver,
+        Registered, //
+    }, //
 };
 use device::Device;
 use file::OpenFile;
@@ -51,7 +54,7 @@ use window::{
 };
 
 module! {
-    type: Chrmem,
+    type: Registered<Chrmem>,
     name: "chrmem",
     authors: ["The chrmem authors"],
     description: "Direct access from user space to memory that the kernel owns",
@@ -82,36 +85,40 @@ fn log_mappings() -> bool {
     module::value::<u8>(module_parameters::log_mappings.value()) != 0
 }
 
-/// All that the module has registered.
+/// The driver, as the parameters ask for it.
 ///
-/// The order matters: fields are dropped from the first to the last. First nothing can be opened
-/// or made any more, then what the devices are seen by goes, and at last their numbers are free.
+/// The order matters: fields are dropped from the first to the last. First what the devices are seen by goes, and at last
+/// their numbers are free.
 struct Chrmem {
-    _cdev: Pin<KBox<Cdev<OpenFile>>>,
-    _config: Subsystem<config::Root>,
-    _plain: KVec<Published>,
-    _registry: Arc<Registry>,
+    plain: KVec<Published>,
+    registry: Arc<Registry>,
 }
 
-impl kernel::Module for Chrmem {
-    // ANCHOR: init
-    fn init(_module: &'static ThisModule) -> Result<Self> {
+impl Driver for Chrmem {
+    type File = OpenFile;
+    type Folder = config::Root;
+
+    fn new() -> Result<Self> {
         let registry = Registry::new(module::value(module_parameters::limit.value()))?;
         let plain = plain_devices(&registry)?;
-        let config = Subsystem::new(c"chrmem", config::Root::new(registry.clone())?)?;
-        // The last step that can fail is the one after which the devices can be opened: a module
-        // whose init fails goes at once, whoever has got hold of it. For the same reason nothing
-        // can be made in configfs until the registry is ready, and nobody is told of a device.
-        let cdev = Cdev::new(registry.region(), registry.clone())?;
-        registry.set_ready(&plain);
-        Ok(Self {
-            _cdev: cdev,
-            _config: config,
-            _plain: plain,
-            _registry: registry,
-        })
+        Ok(Self { plain, registry })
     }
-    // ANCHOR_END: init
+
+    fn region(&self) -> &Region {
+        self.registry.region()
+    }
+
+    fn devices(&self) -> Arc<Registry> {
+        self.registry.clone()
+    }
+
+    fn folder(&self) -> Result<(&'static CStr, Arc<config::Root>)> {
+        Ok((c"chrmem", config::Root::new(self.registry.clone())?))
+    }
+
+    fn opened(&self) {
+        self.registry.announce(&self.plain);
+    }
 }
 
 /// Makes the devices that the parameters ask for.

@@ -45,7 +45,6 @@ use crate::{
             Nothing, //
         },
         dma,
-        module::THIS_MODULE, //
     },
     device::Device,
     layout::{
@@ -85,15 +84,11 @@ impl Root {
 }
 
 impl Directory for Root {
-    const MODULE: &'static ThisModule = &THIS_MODULE;
     const ATTRIBUTES: &'static [&'static CStr] = &[];
     type Child = DeviceFolder;
     type Default = Nothing;
 
     fn make(this: &Arc<Self>, name: &CStr) -> Result<Arc<DeviceFolder>> {
-        if !this.registry.is_ready() {
-            return Err(EAGAIN);
-        }
         check_name("device", name)?;
         Arc::pin_init(
             try_pin_init!(DeviceFolder {
@@ -162,7 +157,6 @@ impl State {
 }
 
 impl Directory for DeviceFolder {
-    const MODULE: &'static ThisModule = &THIS_MODULE;
     const ATTRIBUTES: &'static [&'static CStr] = &[c"live"];
     type Child = Nothing;
     type Default = WindowsFolder;
@@ -291,7 +285,6 @@ pub(crate) struct WindowsFolder {
 }
 
 impl Directory for WindowsFolder {
-    const MODULE: &'static ThisModule = &THIS_MODULE;
     const ATTRIBUTES: &'static [&'static CStr] = &[];
     type Child = WindowFolder;
     type Default = Nothing;
@@ -369,7 +362,6 @@ impl WindowFolder {
 }
 
 impl Directory for WindowFolder {
-    const MODULE: &'static ThisModule = &THIS_MODULE;
     const ATTRIBUTES: &'static [&'static CStr] = &[
         c"offset", c"size", c"memory", c"cache", c"access", c"address", c"device", c"fill",
     ];

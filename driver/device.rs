@@ -47,7 +47,6 @@ use crate::{
             Destination,
             Source, //
         },
-        module::THIS_MODULE,
         vma::Page,
         wait::WaitQueue, //
     },
@@ -386,8 +385,6 @@ impl Device {
 }
 
 impl Show for Device {
-    const MODULE: &'static ThisModule = &THIS_MODULE;
-
     fn show(&self, to: &SeqFile) {
         self.show_lines(to, "");
     }

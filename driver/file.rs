@@ -47,7 +47,6 @@ use crate::{
             Destination,
             Source, //
         },
-        module::THIS_MODULE,
         vma::{
             self,
             Page,
@@ -74,8 +73,6 @@ pub(crate) struct OpenFile {
 }
 
 impl FileOperations for OpenFile {
-    const MODULE: &'static ThisModule = &THIS_MODULE;
-
     type Devices = Arc<Registry>;
 
     // ANCHOR: open

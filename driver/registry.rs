@@ -10,11 +10,6 @@ use kernel::{
     new_mutex,
     prelude::*,
     sync::{
-        atomic::{
-            Acquire,
-            AtomicFlag,
-            Release, //
-        },
         Arc,
         Mutex, //
     }, //
@@ -59,7 +54,6 @@ pub(crate) struct Registry {
     /// What memory is allocated for that is for no device in particular.
     #[pin]
     dma: Mutex<Option<Arc<dma::Device>>>,
-    ready: AtomicFlag,
 }
 
 impl Registry {
@@ -77,7 +71,6 @@ impl Registry {
                 used <- new_mutex!(0, "Registry::used"),
                 limit,
                 dma <- new_mutex!(None, "Registry::dma"),
-                ready: AtomicFlag::new(false),
             }),
             GFP_KERNEL,
         )
@@ -88,19 +81,12 @@ impl Registry {
         &self.region
     }
 
-    /// Says that the module is loaded for good, and its devices, of which there are `plain`, can be opened.
-    /// Only now are they announced, and may anyone else add some.
-    pub(crate) fn set_ready(&self, plain: &[Published]) {
+    /// Says that devices can be opened. Only now are they announced, first those in `plain`.
+    pub(crate) fn announce(&self, plain: &[Published]) {
         self.class.announce();
         for device in plain {
             device.node.announce();
         }
-        self.ready.store(true, Release);
-    }
-
-    /// Whether the module is loaded for good.
-    pub(crate) fn is_ready(&self) -> bool {
-        self.ready.load(Acquire)
     }
 
     /// The device that DMA memory is for if none is named, made when it is first asked for.

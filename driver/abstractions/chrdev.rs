@@ -36,6 +36,7 @@ use super::{
         Destination,
         Source, //
     },
+    module::THIS_MODULE,
     splice,
     vma::{
         self,
@@ -104,9 +105,6 @@ impl Drop for Region {
 /// Errors go to user space as they are. Reads and writes get the position and give the number of
 /// bytes they did; the position then moves on by that.
 pub(crate) trait FileOperations: VmOperations {
-    /// The module, which must stay while a file is open.
-    const MODULE: &'static ThisModule;
-
     /// What a minor number is looked up in.
     type Devices: Send + Sync;
 
@@ -153,11 +151,14 @@ pub(crate) trait FileOperations: VmOperations {
 
 /// A character device: all numbers of a region, served by `T`.
 ///
+/// Only [`Registered`](super::module::Registered) makes one, which drops it when the module goes, of which each open file
+/// holds a reference.
+///
 /// # Invariants
 ///
 /// `cdev` is registered until `self` is dropped, and is only ever opened as a part of `Self`.
 #[pin_data(PinnedDrop)]
-pub(crate) struct Cdev<T: FileOperations> {
+pub(super) struct Cdev<T: FileOperations> {
     #[pin]
     cdev: Opaque<bindings::cdev>,
     devices: T::Devices,
@@ -174,7 +175,7 @@ unsafe impl<T: FileOperations> Sync for Cdev<T> {}
 impl<T: FileOperations> Cdev<T> {
     // ANCHOR: operations
     const OPERATIONS: bindings::file_operations = bindings::file_operations {
-        owner: T::MODULE.as_ptr(),
+        owner: THIS_MODULE.as_ptr(),
         open: Some(open::<T>),
         release: Some(release::<T>),
         llseek: Some(llseek::<T>),
@@ -195,14 +196,14 @@ impl<T: FileOperations> Cdev<T> {
     // ANCHOR_END: operations
 
     /// Registers the device. From here on it can be opened.
-    pub(crate) fn new(region: &Region, devices: T::Devices) -> Result<Pin<KBox<Self>>> {
+    pub(super) fn new(region: &Region, devices: T::Devices) -> Result<Pin<KBox<Self>>> {
         let this = KBox::pin_init(
             pin_init!(Self {
                 cdev <- Opaque::ffi_init(|cdev: *mut bindings::cdev| {
                     // SAFETY: `cdev` has room for a `cdev`, and the operations live for ever.
                     unsafe {
                         bindings::cdev_init(cdev, &Self::OPERATIONS);
-                        (*cdev).owner = T::MODULE.as_ptr();
+                        (*cdev).owner = THIS_MODULE.as_ptr();
                     }
                 }),
                 devices,
@@ -221,8 +222,8 @@ impl<T: FileOperations> Cdev<T> {
 #[pinned_drop]
 impl<T: FileOperations> PinnedDrop for Cdev<T> {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: The `cdev` is initialized. No open file is left that could come from it: each
-        // holds a reference to the module, which owns `self`.
+        // SAFETY: The `cdev` is initialized. No open file is left that could come from it: its only owner sees to
+        // that.
         unsafe { bindings::cdev_del(self.cdev.get()) };
     }
 }

@@ -23,15 +23,21 @@ use kernel::{
     prelude::*,
     static_lock_class,
     str::as_char_ptr_in_const_context,
-    sync::Arc,
+    sync::{
+        atomic::{
+            Acquire,
+            AtomicFlag,
+            Release, //
+        },
+        Arc, //
+    },
     types::Opaque, //
 };
 
+use super::module::THIS_MODULE;
+
 /// What a folder is.
 pub(crate) trait Directory: Send + Sync + Sized + 'static {
-    /// The module, which stays while there are such folders.
-    const MODULE: &'static ThisModule;
-
     /// The names of the files in it, at most [`ATTRIBUTES_MAX`].
     const ATTRIBUTES: &'static [&'static CStr];
 
@@ -74,16 +80,7 @@ const ATTRIBUTES_MAX: usize = 10;
 /// No folder.
 pub(crate) enum Nothing {}
 
-impl Nothing {
-    /// What there is none of has no module either; this is never used.
-    const NO_MODULE: ThisModule = {
-        // SAFETY: As for all that is built into the kernel, null stands for no module.
-        unsafe { ThisModule::from_ptr(core::ptr::null_mut()) }
-    };
-}
-
 impl Directory for Nothing {
-    const MODULE: &'static ThisModule = &Self::NO_MODULE;
     const ATTRIBUTES: &'static [&'static CStr] = &[];
     type Child = Nothing;
     type Default = Nothing;
@@ -100,6 +97,8 @@ struct Group<T: Directory> {
     /// so that the data is at the same place in each.
     #[pin]
     subsystem: Opaque<bindings::configfs_subsystem>,
+    /// Whether folders can be made in it.
+    is_open: AtomicFlag,
     data: Arc<T>,
 }
 
@@ -111,7 +110,7 @@ unsafe impl<T: Directory> Send for Group<T> {}
 unsafe impl<T: Directory> Sync for Group<T> {}
 
 impl<T: Directory> Group<T> {
-    fn new(name: &CStr, data: Arc<T>) -> Result<Pin<KBox<Self>>> {
+    fn new(name: &CStr, data: Arc<T>, is_open: bool) -> Result<Pin<KBox<Self>>> {
         let default = T::default(&data)?;
         let this = KBox::pin_init(
             pin_init!(Self {
@@ -132,12 +131,13 @@ impl<T: Directory> Group<T> {
                         );
                     }
                 }),
+                is_open: AtomicFlag::new(is_open),
                 data,
             }),
             GFP_KERNEL_ACCOUNT,
         )?;
         if let Some((name, data)) = default {
-            let default = Group::new(name, data)?.into_raw();
+            let default = Group::new(name, data, true)?.into_raw();
             // SAFETY: Both groups are initialized, and `default` is in no list yet; `drop` takes it
             // out. This is `configfs_add_default_group()`, which is inline in C.
             unsafe {
@@ -174,7 +174,7 @@ impl<T: Directory> Group<T> {
     unsafe fn from_raw(group: *mut bindings::config_group) -> *mut Self {
         // SAFETY: The caller promises it.
         let subsystem = unsafe { container_of!(group, bindings::configfs_subsystem, su_group) };
-        // SAFETY: As above.
+        // SAFETY: The subsystem is the field of a `Group<T>`, which the caller promises the group to be of.
         unsafe { container_of!(subsystem.cast::<Opaque<_>>(), Self, subsystem) }
     }
 
@@ -208,26 +208,33 @@ impl<T: Directory> PinnedDrop for Group<T> {
 
 /// An uppermost folder, `/sys/kernel/config/NAME`, until this is dropped.
 ///
+/// Only [`Registered`](super::module::Registered) makes one, which drops it where there are no folders in it any
+/// more: when the module goes, of which each folder holds a reference, or before [`Self::open`].
+///
 /// # Invariants
 ///
 /// The group is registered as a subsystem.
-pub(crate) struct Subsystem<T: Directory>(Pin<KBox<Group<T>>>);
+pub(super) struct Subsystem<T: Directory>(Pin<KBox<Group<T>>>);
 
 impl<T: Directory> Subsystem<T> {
-    /// Makes the folder.
-    pub(crate) fn new(name: &'static CStr, data: Arc<T>) -> Result<Self> {
-        let group = Group::new(name, data)?;
+    /// Makes the folder, in which nothing can be made yet: `EAGAIN`.
+    pub(super) fn new(name: &'static CStr, data: Arc<T>) -> Result<Self> {
+        let group = Group::new(name, data, false)?;
         // SAFETY: The subsystem is initialized, and stays where it is.
         to_result(unsafe { bindings::configfs_register_subsystem(group.subsystem.get()) })?;
         // INVARIANT: It was just registered.
         Ok(Self(group))
     }
+
+    /// Lets folders be made in it.
+    pub(super) fn open(&self) {
+        self.0.is_open.store(true, Release);
+    }
 }
 
 impl<T: Directory> Drop for Subsystem<T> {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant. There are no folders in it any more: each holds a
-        // reference to the module, which owns `self`.
+        // SAFETY: By the type's invariant. There are no folders in it: its only owner sees to that.
         unsafe { bindings::configfs_unregister_subsystem(self.0.subsystem.get()) };
     }
 }
@@ -237,7 +244,7 @@ struct Type<T>(PhantomData<T>);
 
 impl<T: Directory> Type<T> {
     const ITEM_TYPE: bindings::config_item_type = bindings::config_item_type {
-        ct_owner: T::MODULE.as_ptr(),
+        ct_owner: THIS_MODULE.as_ptr(),
         ct_item_ops: &Self::ITEM_OPERATIONS,
         ct_group_ops: &Self::GROUP_OPERATIONS,
         ct_attrs: core::ptr::from_ref(Self::ATTRIBUTES).cast_mut().cast(),
@@ -292,7 +299,7 @@ impl<T: Directory, const INDEX: usize> Attribute<T, INDEX> {
         } else {
             core::ptr::null()
         },
-        ca_owner: T::MODULE.as_ptr(),
+        ca_owner: THIS_MODULE.as_ptr(),
         // Settings can be addresses, which are not for everybody.
         ca_mode: 0o600,
         show: Some(show::<T, INDEX>),
@@ -367,8 +374,11 @@ unsafe extern "C" fn make_group<T: Directory>(
             CStr::from_char_ptr(name), //
         )
     };
+    if !this.is_open.load(Acquire) {
+        return EAGAIN.to_ptr();
+    }
     let made = T::make(&this.data, name).and_then(|child| {
-        Group::new(name, child.clone()).inspect_err(|_| this.data.remove(&child))
+        Group::new(name, child.clone(), true).inspect_err(|_| this.data.remove(&child))
     });
     match made {
         Ok(child) => child.into_raw(),

@@ -14,11 +14,10 @@ use kernel::{
     sync::Arc, //
 };
 
+use super::module::THIS_MODULE;
+
 /// What a file shows.
 pub(crate) trait Show: Send + Sync + 'static {
-    /// The module, which must stay while a file is open.
-    const MODULE: &'static ThisModule;
-
     /// Writes the file's text.
     fn show(&self, to: &SeqFile);
 }
@@ -35,7 +34,7 @@ struct Entry(*mut bindings::dentry);
 // SAFETY: An entry belongs to no thread, and debugfs locks for itself.
 unsafe impl Send for Entry {}
 
-// SAFETY: As above.
+// SAFETY: With `&Entry` nothing can be done.
 unsafe impl Sync for Entry {}
 
 impl Drop for Entry {
@@ -69,7 +68,7 @@ pub(crate) struct File<T: Show> {
 
 impl<T: Show> File<T> {
     const OPERATIONS: bindings::file_operations = bindings::file_operations {
-        owner: T::MODULE.as_ptr(),
+        owner: THIS_MODULE.as_ptr(),
         open: Some(open::<T>),
         read: Some(bindings::seq_read),
         llseek: Some(bindings::seq_lseek),

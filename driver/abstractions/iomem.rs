@@ -395,11 +395,11 @@ impl SharedMemory for IoMemory {
             // SAFETY: `clamp` keeps all of `bytes` inside the mapping.
             let to = unsafe { self.address.as_ptr().add(at) };
             match <[u8; 4]>::try_from(word) {
-                // SAFETY: As above; the address is aligned.
+                // SAFETY: The word of four bytes lies in the mapping, at an aligned address.
                 Ok(word) if to.cast::<u32>().is_aligned() => unsafe {
                     to.cast::<u32>().write_volatile(u32::from_ne_bytes(word));
                 },
-                // SAFETY: As above.
+                // SAFETY: As many bytes as `word` has lie in the mapping from `to` on.
                 _ => unsafe { super::memory::write_bytes(to, word) },
             }
             at = at.saturating_add(word.len());
@@ -413,13 +413,13 @@ impl SharedMemory for IoMemory {
             // SAFETY: `clamp` keeps all of `bytes` inside the mapping.
             let from = unsafe { self.address.as_ptr().add(at) };
             if word.len() == 4 && from.cast::<u32>().is_aligned() {
-                // SAFETY: As above; the address is aligned.
+                // SAFETY: The word of four bytes lies in the mapping, at an aligned address.
                 let value = unsafe { from.cast::<u32>().read_volatile() };
                 for (to, from) in word.iter_mut().zip(value.to_ne_bytes()) {
                     *to = from;
                 }
             } else {
-                // SAFETY: As above.
+                // SAFETY: As many bytes as `word` has lie in the mapping from `from` on.
                 unsafe { super::memory::read_bytes(from, word) };
             }
             at = at.saturating_add(word.len());

@@ -2,8 +2,9 @@
 
 //! Safe wrappers around what the `kernel` crate lacks, and around what differs from one series of kernels to the next.
 //!
-//! Every unsafe line of the driver is here, and nothing here knows what the driver is for: each
-//! file could be submitted to the kernel.
+//! Every unsafe line of the driver is here, and nothing here knows what the driver is for: each file could be
+//! submitted to the kernel, but for `bytes`, which says of the structures of the driver's ioctl interface what
+//! only unsafe code can say.
 
 #![deny(clippy::arithmetic_side_effects)]
 
