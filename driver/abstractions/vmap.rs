@@ -16,6 +16,7 @@ use super::cache::Cache;
 compile_error!("pages need an address in the kernel's direct mapping");
 
 // `vmalloc.h` has them, of which the kernel makes no bindings.
+#[allow(improper_ctypes)] // An empty struct inside `page` is as it is in C.
 extern "C" {
     fn vmap(
         pages: *mut *mut bindings::page,
