@@ -320,6 +320,9 @@ unsafe fn pages<T: Exporter>(
         if page.cache() != cache {
             return Err(EINVAL);
         }
+        if page.has_failed() {
+            return Err(EIO);
+        }
         let page = match page {
             Page::Folio(folio) => folio.as_raw(),
             Page::Frame(frame) => page_of_frame(frame.number()).ok_or_else(eopnotsupp)?,

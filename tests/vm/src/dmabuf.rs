@@ -41,6 +41,7 @@ crate::tests! {
     no_driver_writes_to_a_read_only_buffer
     only_announced_bytes_are_copied
     tables_of_an_import_are_charged
+    memory_that_failed_is_not_imported
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
@@ -1032,5 +1033,22 @@ fn tables_of_an_import_are_charged() {
         let charged = cgroup.most() - before;
         assert!(charged >= LIST, "{charged} bytes of {LIST} are charged");
     });
+    camera.room_for(0);
+}
+
+fn memory_that_failed_is_not_imported() {
+    let camera = Camera::new(Allocator::DmaContig);
+    let size = camera.whole_pages();
+    let folder = of_one("memory=contiguous", size);
+    let fd = folder.open();
+    let buffer = export(&fd, 0, size).expect("a buffer");
+    camera.room_for(1);
+    assert_eq!(camera.prepare(0, &buffer), Ok(0));
+    camera.room_for(0);
+    let map = Map::shared(&fd, size as usize).expect("a mapping");
+    crate::poison::fail(&map, 3);
+    camera.room_for(1);
+    // What the camera's driver makes of any refusal.
+    assert_eq!(camera.prepare(0, &buffer), Err(Errno::INVAL));
     camera.room_for(0);
 }

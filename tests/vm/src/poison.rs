@@ -42,7 +42,7 @@ fn flags(frame: u64) -> u64 {
 
 /// Has a page fail, as far as the kernel knows; gives its frame. The kernel says that it cannot do anything about pages that are in
 /// no file's cache, but notes that the page has failed.
-fn fail(map: &Map, page: usize) -> u64 {
+pub(crate) fn fail(map: &Map, page: usize) -> u64 {
     let frame = pagemap::frames(map)[page];
     let answer = map.advise_page(page, MADV_HWPOISON);
     assert!(matches!(answer, Ok(()) | Err(Errno::BUSY)), "{answer:?}");
