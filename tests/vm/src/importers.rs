@@ -27,9 +27,14 @@ use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
 crate::tests! {
+    vivid_vmalloc_captures_into_a_dma_buf
     vivid_vmalloc_captures_into_a_mapping
+    vivid_contiguous_captures_into_a_dma_buf
     vivid_contiguous_captures_into_a_mapping
     vgem_imports_a_dma_buf
+    bochs_displays_a_dma_buf
+    qxl_imports_a_dma_buf
+    virtio_gpu_imports_a_dma_buf
     functionfs_imports_a_dma_buf
     functionfs_transfers_a_mapping
     usbfs_transfers_a_mapping
@@ -164,11 +169,30 @@ const NO_PAGES: [(&str, &str); 3] = [
 /// EXPORT takes no window of a device's registers.
 const NO_EXPORT: (&str, &str) = ("physical", "EOPNOTSUPP");
 
+fn vivid_vmalloc_captures_into_a_dma_buf() {
+    let camera = Camera::new(Allocator::Vmalloc);
+    let others = [NO_EXPORT, ("read-only", "EFAULT")];
+    row("vivid, vb2-vmalloc, DMABUF", PASS, &others, |memory| {
+        camera.capture_into_buffer(memory)
+    });
+}
+
 fn vivid_vmalloc_captures_into_a_mapping() {
     let camera = Camera::new(Allocator::Vmalloc);
     let others = [&NO_PAGES[..], &[("read-only", "EFAULT")]].concat();
     row("vivid, vb2-vmalloc, USERPTR", PASS, &others, |memory| {
         camera.capture_into_mapping(memory)
+    });
+}
+
+/// It takes one run of memory only.
+fn vivid_contiguous_captures_into_a_dma_buf() {
+    let camera = Camera::new(Allocator::Contiguous);
+    let scattered = ["udmabuf", "pages", "write-combining", "noncached"];
+    let others = [NO_EXPORT, ("read-only", "EINVAL")];
+    let others = [scattered.map(|kind| (kind, "EFAULT")).as_slice(), &others].concat();
+    row("vivid, vb2-dma-contig, DMABUF", PASS, &others, |memory| {
+        camera.capture_into_buffer(memory)
     });
 }
 
@@ -187,6 +211,32 @@ fn vgem_imports_a_dma_buf() {
         graphics::import_and_export(&node, memory)
     });
     drop(module);
+}
+
+fn bochs_displays_a_dma_buf() {
+    let screen = graphics::Bochs::new();
+    let others = [NO_EXPORT, ("read-only", "EINVAL")];
+    row("bochs, PRIME", PASS, &others, |memory| {
+        screen.display(memory)
+    });
+}
+
+/// It maps a dma-buf for its device, to find out that it has no use for it.
+fn qxl_imports_a_dma_buf() {
+    let card = graphics::Card::new("qxl", 0x1b36, 0x0100);
+    let others = [NO_EXPORT, ("read-only", "EACCES")];
+    row("qxl, PRIME", "ENOSYS", &others, |memory| {
+        card.import(memory)
+    });
+}
+
+/// The same, where the host takes no blobs, which QEMU's plain device does not.
+fn virtio_gpu_imports_a_dma_buf() {
+    let card = graphics::Card::new("virtio_gpu", 0x1af4, 0x1050);
+    let others = [NO_EXPORT, ("read-only", "EACCES")];
+    row("virtio-gpu, PRIME", "ENODEV", &others, |memory| {
+        card.import(memory)
+    });
 }
 
 /// The emulated controller takes no lists of pages, so FunctionFS takes no dma-buf.

@@ -6,7 +6,7 @@ use crate::driver::{get, open_node, put};
 use rustix::fs::OFlags;
 use std::fs;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A PCI device.
 #[derive(Debug)]
@@ -35,6 +35,11 @@ impl Pci {
         };
         let path = { paths }.find(|path| is(path, "vendor", vendor) && is(path, "device", device));
         Some(Self { path: path? })
+    }
+
+    /// Its folder in sysfs.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Its address, as in `0000:00:04.0`.

@@ -10,7 +10,7 @@ use crate::sys::{ioctl, Buffer, Map};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// What V4L2 calls the allocator of a driver.
 #[derive(Clone, Copy)]
@@ -27,6 +27,7 @@ const CAPTURE: u32 = 1;
 /// `enum v4l2_memory`.
 const MMAP: u32 = 1;
 const USERPTR: u32 = 2;
+const DMABUF: u32 = 4;
 
 /// The size of `struct v4l2_buffer`.
 const BUFFER: usize = 88;
@@ -111,6 +112,11 @@ impl Camera {
         assert_eq!(field(buffer, 12) & ERROR, 0);
         ioctl(&self.node, STREAM_OFF, kind.span(0, 4))?;
         Ok(())
+    }
+
+    pub(super) fn capture_into_buffer(&self, memory: &Memory) -> Outcome {
+        let number = memory.buffer()?.as_raw_fd();
+        self.capture_into(memory, DMABUF, &number.to_ne_bytes())
     }
 
     pub(super) fn capture_into_mapping(&self, memory: &Memory) -> Outcome {
