@@ -244,7 +244,7 @@ fn the_command_says_what_to_do() {
 }
 
 fn a_closed_pipe_is_no_error() {
-    for arguments in [&["info"][..], &["demo"], &["--help"]] {
+    for arguments in [&["info"][..], &["demo", NODE], &["--help"]] {
         let (out, into) = pipe_with(PipeFlags::CLOEXEC).expect("a pipe");
         drop(out);
         let child = Command::new("chrmem")
