@@ -297,6 +297,19 @@ impl<T: FromBytes + IntoBytes + Immutable> Iterator for Iter<'_, T> {
         (left, Some(left))
     }
 
+    /// Checks once, instead of each time, that every element can be loaded by one access.
+    #[inline]
+    fn fold<B, F: FnMut(B, Result<T>) -> B>(self, first: B, mut add: F) -> B {
+        if let Some(elements) = self.array.view.wholes(self.next) {
+            return elements.fold(first, |sum, element| add(sum, Ok(element)));
+        }
+        let mut sum = first;
+        for element in self {
+            sum = add(sum, element);
+        }
+        sum
+    }
+
     #[inline]
     fn nth(&mut self, count: usize) -> Option<Result<T>> {
         self.next = self.array.len().min(self.next.saturating_add(count));

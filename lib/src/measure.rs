@@ -79,6 +79,16 @@ impl AsFd for Fixed {
     }
 }
 
+/// Stores a byte into the first of every `step` bytes of a view, by nothing but a store each.
+///
+/// # Panics
+///
+/// If the view cannot be written, or [can shrink](View::can_shrink).
+#[inline]
+pub fn touch(view: &View<'_>, step: usize) {
+    view.touch(step);
+}
+
 /// An `io_uring` that pins memory, as for its fixed buffers.
 #[derive(Debug)]
 pub struct Ring(OwnedFd);

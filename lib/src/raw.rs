@@ -444,6 +444,57 @@ unsafe impl Send for Span<'_> {}
 // each of which is allowed while others write to the same bytes.
 unsafe impl Sync for Span<'_> {}
 
+/// The elements of a [`Span`] as an array, each loaded by one access when it is asked for.
+///
+/// # Invariants
+///
+/// From `next` on, `left` elements lie in pages that are mapped for `'a`; one access loads each of them.
+pub(crate) struct Wholes<'a, T> {
+    next: NonNull<u8>,
+    left: usize,
+    elements: PhantomData<(&'a Pages, T)>,
+}
+
+impl<T: FromBytes> Iterator for Wholes<'_, T> {
+    type Item = T;
+
+    #[inline]
+    fn next(&mut self) -> Option<T> {
+        self.left = self.left.checked_sub(1)?;
+        // SAFETY: by the type's invariant there was an element at `next`, which one access loads.
+        let element = unsafe { load_whole(self.next) };
+        // SAFETY: what follows that element lies in the pages, or directly behind them.
+        // INVARIANT: one element less is left behind it.
+        self.next = unsafe { self.next.add(size_of::<T>()) };
+        element
+    }
+}
+
+/// Loads a `T` by one access; `None` if it has another size than 1, 2, 4 and 8 bytes.
+///
+/// # Safety
+///
+/// The bytes must lie in [`Pages`] that stay mapped and are not [`Backing::Fleeting`]; `source` must be aligned to
+/// their number.
+#[inline]
+unsafe fn load_whole<T: FromBytes>(source: NonNull<u8>) -> Option<T> {
+    macro_rules! load {
+        ($word:ty) => {{
+            // SAFETY: the caller promises the bytes and their alignment. They are outside of all Rust allocations,
+            // where volatile loads are allowed.
+            let word = unsafe { source.cast::<$word>().read_volatile() };
+            T::read_from_bytes(&word.to_ne_bytes()).ok()
+        }};
+    }
+    match size_of::<T>() {
+        1 => load!(u8),
+        2 => load!(u16),
+        4 => load!(u32),
+        8 => load!(u64),
+        _ => None,
+    }
+}
+
 /// From how many bytes on a copy of RAM is the C library's `memcpy`; below, the call costs more than it saves.
 const LARGE: usize = 64;
 
@@ -517,28 +568,34 @@ impl<'a> Span<'a> {
         self.whole_at(self.element::<T>(index)?)
     }
 
+    /// The elements of an array of `T` from `first` on, if there is one and each can be loaded by one access.
+    #[inline]
+    pub(crate) fn wholes<T: FromBytes>(self, first: usize) -> Option<Wholes<'a, T>> {
+        let next = self.element::<T>(first)?;
+        // INVARIANT: the span has this element and those behind it. Where one is aligned to its size, all are.
+        self.is_whole::<T>(next).then(|| Wholes {
+            next,
+            left: self.len / size_of::<T>() - first,
+            elements: PhantomData,
+        })
+    }
+
+    /// Whether one access loads or stores a whole `T` at `place`.
+    #[inline]
+    fn is_whole<T>(self, place: NonNull<u8>) -> bool {
+        matches!(size_of::<T>(), 1 | 2 | 4 | 8)
+            && place.addr().get() % size_of::<T>() == 0
+            && self.backing != Backing::Fleeting
+    }
+
     /// The value at `source`, where the span has that many bytes, if it can be loaded by one access.
     #[inline]
     fn whole_at<T: FromBytes>(self, source: NonNull<u8>) -> Option<T> {
-        macro_rules! load {
-            ($word:ty) => {{
-                let word = source.cast::<$word>();
-                if !word.is_aligned() || self.backing == Backing::Fleeting {
-                    return None;
-                }
-                // SAFETY: the caller found these bytes in the span, whose backing allows volatile loads; the
-                // address is aligned. It is outside of all Rust allocations.
-                let word = unsafe { word.read_volatile() };
-                T::read_from_bytes(&word.to_ne_bytes()).ok()
-            }};
+        if !self.is_whole::<T>(source) {
+            return None;
         }
-        match size_of::<T>() {
-            1 => load!(u8),
-            2 => load!(u16),
-            4 => load!(u32),
-            8 => load!(u64),
-            _ => None,
-        }
+        // SAFETY: the caller found these bytes in the span, and one access loads them.
+        unsafe { load_whole(source) }
     }
 
     /// Stores a value at `offset`, as [`load`](Self::load) says.
@@ -605,6 +662,22 @@ impl<'a> Span<'a> {
             _ => {}
         }
         self.store_at(target, bytes)
+    }
+
+    /// Stores a 1 into the first of every `step` bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the span cannot be written, or can go away.
+    #[cfg(feature = "measure")]
+    #[inline]
+    pub(crate) fn touch(self, step: usize) {
+        assert!(self.writable && self.backing != Backing::Fleeting);
+        for offset in (0..self.len).step_by(step) {
+            // SAFETY: the byte lies in the span, which can be written and whose backing allows volatile stores, as
+            // was asserted. It is outside of all Rust allocations.
+            unsafe { self.base.add(offset).write_volatile(1) };
+        }
     }
 
     /// Copies bytes from `offset` on, by the largest aligned loads that there are in them, of eight bytes at most:

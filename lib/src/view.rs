@@ -5,7 +5,7 @@
 use crate::array::Array;
 use crate::atomic::Atomic;
 use crate::error::{Error, Result};
-use crate::raw::{Backing, Failure, Place, Span, Word};
+use crate::raw::{Backing, Failure, Place, Span, Wholes, Word};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
@@ -444,6 +444,19 @@ impl<'a> View<'a> {
     #[inline]
     pub(crate) fn get_whole<T: FromBytes>(&self, index: usize) -> Option<T> {
         self.span.get_whole(index)
+    }
+
+    /// Stores a 1 into the first of every `step` bytes.
+    #[cfg(feature = "measure")]
+    #[inline]
+    pub(crate) fn touch(&self, step: usize) {
+        self.span.touch(step);
+    }
+
+    /// The elements of an array of `T` from `first` on, if there is one and each can be loaded by one access.
+    #[inline]
+    pub(crate) fn wholes<T: FromBytes>(&self, first: usize) -> Option<Wholes<'a, T>> {
+        self.span.wholes(first)
     }
 
     /// Stores an element of an array of `T`; `None` if there is none at `index`.
