@@ -33,7 +33,7 @@ pub(crate) enum Denial {
 
 /// The right of the current task to use any physical memory that is not RAM, as `/dev/mem` asks for it.
 ///
-/// Such memory may be a device that can reach all of RAM. Who has the right answers for what is done with it.
+/// Such memory may be a device that can reach all of RAM. Whoever holds the right is answerable for what is done with it.
 pub(crate) struct RawMemory(NotThreadSafe);
 
 impl RawMemory {

@@ -258,7 +258,7 @@ extern "C" {
 
 impl Drop for Coherent {
     /// The IOMMU's translation for the device may have begun or ended since. It ends when the device is unplugged, which
-    /// waits for this. Root can also switch it, in sysfs; who does that at this very moment wins a race
+    /// waits for this. Root can also switch it, in sysfs: doing so at this very moment wins a race
     /// that no lock closes which the kernel exports.
     fn drop(&mut self) {
         let _stay = StayLock::new();

@@ -38,7 +38,7 @@ fn whatever_is_asked_for_has_an_answer() {
     let runs = || campaign.run("inputs", "random calls of the fuzzer");
     let users = driver::users();
     if boot::has_sanitizers() {
-        // They know who has which page: not one may be left.
+        // Page owner records tell which pages the driver holds: none may be left.
         held::leaving_nothing(runs);
     } else {
         loses_no_page_a_call(campaign.steps(), runs);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Who is killed in the middle of long work ends soon, and nobody else waits for that work.
+//! A task that is killed during long work ends soon, and no other task waits for that work.
 
 use crate::driver::{get, put};
 use crate::folder::Folder;
@@ -13,9 +13,9 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 crate::tests! {
-    who_is_killed_while_it_clears_clears_no_more
-    who_is_killed_while_it_writes_writes_no_more
-    who_is_killed_while_it_builds_leaves_no_device
+    a_killed_task_stops_clearing
+    a_killed_task_stops_writing
+    a_task_killed_while_building_leaves_no_device
     nobody_waits_for_the_building_of_a_device
 }
 
@@ -56,7 +56,7 @@ fn begun_and_killed(settings: &str, act: impl Fn(&Device, usize)) {
     put(&device, 0, b"as ever");
 }
 
-fn who_is_killed_while_it_clears_clears_no_more() {
+fn a_killed_task_stops_clearing() {
     for settings in ["", "cache=noncached", "memory=contiguous"] {
         begun_and_killed(settings, |device, _| drop(device.clear()));
         begun_and_killed(settings, |device, _| drop(device.reset()));
@@ -66,7 +66,7 @@ fn who_is_killed_while_it_clears_clears_no_more() {
     }
 }
 
-fn who_is_killed_while_it_writes_writes_no_more() {
+fn a_killed_task_stops_writing() {
     for settings in ["", "memory=contiguous"] {
         begun_and_killed(settings, |device, size| {
             // All of it is one page.
@@ -91,7 +91,7 @@ fn building(settings: &str) -> (Folder, Child) {
     (folder, child)
 }
 
-fn who_is_killed_while_it_builds_leaves_no_device() {
+fn a_task_killed_while_building_leaves_no_device() {
     for settings in ["", "cache=noncached"] {
         let before = memory::free();
         let (folder, mut child) = building(settings);

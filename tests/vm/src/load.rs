@@ -25,7 +25,7 @@ crate::tests! {
     more_than_the_machine_has
     memory_that_runs_out_half_way
     many_devices_of_one_load
-    who_hears_of_a_device_can_open_it
+    an_announced_device_can_be_opened
 }
 
 /// How many devices there can be.
@@ -266,7 +266,7 @@ impl Drop for NoModprobe {
     }
 }
 
-fn who_hears_of_a_device_can_open_it() {
+fn an_announced_device_can_be_opened() {
     const COUNT: usize = 300;
     let _no_modprobe = NoModprobe::new();
     let mut listener = Command::new("python3")

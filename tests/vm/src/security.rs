@@ -23,7 +23,7 @@ crate::tests! {
     who_can_do_what
     a_container_s_device_rules_hold
     an_old_node_is_for_whichever_device_has_its_number
-    who_describes_a_window_is_not_audited
+    describing_a_window_is_not_audited
     nobody_is_told_an_address_of_the_kernel
     no_bytes_of_another_device_or_process
     no_bytes_between_the_bytes
@@ -305,8 +305,8 @@ fn asked_of_rawio(act: impl FnOnce()) -> Vec<String> {
     options.map(|(_, options)| options.to_owned()).collect()
 }
 
-/// To have no right to know an address is nothing for the audit log: who asks has not asked for that.
-fn who_describes_a_window_is_not_audited() {
+/// WINDOW answers callers that may not know the address, so the lack of that right is no event for the audit log.
+fn describing_a_window_is_not_audited() {
     const NOT_AUDITED: &str = "2";
     let folder = Folder::live("test", &[("one", "memory=contiguous size=4K")]);
     let device = folder.device();
