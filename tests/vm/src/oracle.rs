@@ -171,7 +171,7 @@ const QUESTIONS: &[Question] = &[
             let memory = open_node("/proc/self/mem", OFlags::RDONLY)?;
             rustix::io::pread(&memory, &mut [0; 8], map.address() as u64).map(drop)
         },
-        [WORKS, IO, IO, IO],
+        [WORKS, WORKS, IO, IO],
     ),
     (
         "to write(2) from it",
