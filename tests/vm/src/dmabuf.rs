@@ -1022,8 +1022,8 @@ fn tables_of_an_import_are_charged() {
     const SIZE: u64 = 128 << 20;
     /// What the list of its pages takes, while the table is made.
     const LIST: u64 = SIZE / PAGE as u64 * 8;
-    let camera = Camera::new(Allocator::DmaContig);
-    let folder = of_one("memory=contiguous", SIZE);
+    let camera = Camera::new(Allocator::Vmalloc);
+    let folder = of_one("", SIZE);
     let buffer = export(folder.open(), 0, SIZE).expect("a buffer");
     camera.room_for(1);
     let cgroup = Cgroup::new("32M");

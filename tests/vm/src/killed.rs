@@ -21,12 +21,12 @@ crate::tests! {
 
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// As much as takes the machine's processor a while, and can be had in this kind.
-fn size_of_window(settings: &str) -> usize {
-    match settings {
-        "memory=contiguous" => 128 << 20,
-        _ => (memory::total() / 3) as usize & !0x1f_ffff,
-    }
+/// Settings of windows whose pages are worked on in different ways.
+const SETTINGS: [&str; 2] = ["", "cache=noncached"];
+
+/// As many bytes as keep the machine's processor busy for a while.
+fn size_of_window() -> usize {
+    (memory::total() / 3) as usize & !0x1f_ffff
 }
 
 /// Waits until something holds.
@@ -40,7 +40,7 @@ fn wait_until(holds: impl Fn() -> bool) {
 
 /// Has a child do what sets all bytes of a device to 0, kills it as soon as the first is 0, and asserts that the last stays.
 fn begun_and_killed(settings: &str, act: impl Fn(&Device, usize)) {
-    let size = size_of_window(settings);
+    let size = size_of_window();
     let all = format!("{settings} size={size} fill=255");
     let folder = Folder::live("test", &[("one", &all)]);
     let device = folder.device();
@@ -57,7 +57,7 @@ fn begun_and_killed(settings: &str, act: impl Fn(&Device, usize)) {
 }
 
 fn a_killed_task_stops_clearing() {
-    for settings in ["", "cache=noncached", "memory=contiguous"] {
+    for settings in SETTINGS {
         begun_and_killed(settings, |device, _| drop(device.clear()));
         begun_and_killed(settings, |device, _| drop(device.reset()));
         begun_and_killed(settings, |device, size| {
@@ -67,7 +67,7 @@ fn a_killed_task_stops_clearing() {
 }
 
 fn a_killed_task_stops_writing() {
-    for settings in ["", "memory=contiguous"] {
+    for settings in SETTINGS {
         begun_and_killed(settings, |device, size| {
             // All of it is one page.
             let flags = MAP_PRIVATE | libc::MAP_ANONYMOUS | MAP_NORESERVE;
@@ -79,7 +79,7 @@ fn a_killed_task_stops_writing() {
 
 /// A device that takes a while to be built, of which that has begun.
 fn building(settings: &str) -> (Folder, Child) {
-    let size = size_of_window(settings);
+    let size = size_of_window();
     let settings = format!("{settings} size={size} fill=7");
     let folder = Folder::new("test");
     folder.window("one", &settings);
@@ -92,7 +92,7 @@ fn building(settings: &str) -> (Folder, Child) {
 }
 
 fn a_task_killed_while_building_leaves_no_device() {
-    for settings in ["", "cache=noncached"] {
+    for settings in SETTINGS {
         let before = memory::free();
         let (folder, mut child) = building(settings);
         child.signal(libc::SIGKILL);
