@@ -35,3 +35,20 @@ pub(crate) fn style(classes: &[(&str, &str, &str, &str)]) -> String {
         rules(true)
     )
 }
+
+/// Asserts that each class of a picture has a colour for light and for dark pages.
+#[cfg(test)]
+pub(crate) fn assert_colours(picture: &roxmltree::Document<'_>) {
+    let style = picture.descendants().find(|it| it.has_tag_name("style"));
+    let style = style.and_then(|it| it.text()).expect("rules");
+    let (light, dark) = style
+        .split_once("@media (prefers-color-scheme: dark)")
+        .expect("both");
+    for class in picture.descendants().filter_map(|it| it.attribute("class")) {
+        let rule = format!(".{class} {{");
+        assert!(
+            light.contains(&rule) && dark.contains(&rule),
+            "{class}: {style}"
+        );
+    }
+}

@@ -391,6 +391,7 @@ fn framed(height: f64, body: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::xml::assert_colours;
     use roxmltree::Document;
 
     #[test]
@@ -506,19 +507,6 @@ mod tests {
             .collect();
         // Colours say what was judged, and nothing else.
         assert_eq!(bars, ["paper", "met", "missed", "unjudged"]);
-        let style = elements(&document, "style")[0].text().expect("rules");
-        let (light, dark) = style
-            .split_once("@media (prefers-color-scheme: dark)")
-            .expect("both");
-        for class in document
-            .descendants()
-            .filter_map(|it| it.attribute("class"))
-        {
-            let rule = format!(".{class} {{");
-            assert!(
-                light.contains(&rule) && dark.contains(&rule),
-                "{class}: {style}"
-            );
-        }
+        assert_colours(&document);
     }
 }

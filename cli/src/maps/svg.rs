@@ -216,6 +216,7 @@ mod tests {
     use super::*;
     use crate::maps::fixture::{devices, window};
     use crate::maps::Mapping;
+    use crate::xml::assert_colours;
     use roxmltree::Document;
 
     #[test]
@@ -301,20 +302,6 @@ mod tests {
     fn each_class_has_a_colour_for_light_and_for_dark_pages() {
         let picture = draw(&devices());
         let document = Document::parse(&picture).expect("XML");
-        let style = document.descendants().find(|it| it.has_tag_name("style"));
-        let style = style.and_then(|it| it.text()).expect("rules");
-        let (light, dark) = style
-            .split_once("@media (prefers-color-scheme: dark)")
-            .expect("both");
-        for class in document
-            .descendants()
-            .filter_map(|it| it.attribute("class"))
-        {
-            let rule = format!(".{class} {{");
-            assert!(
-                light.contains(&rule) && dark.contains(&rule),
-                "{class}: {style}"
-            );
-        }
+        assert_colours(&document);
     }
 }
