@@ -640,8 +640,7 @@ impl<'a> Span<'a> {
             ($word:ty) => {
                 if let Ok(bytes) = bytes.try_into() {
                     let value = <$word>::from_ne_bytes(bytes);
-                    let word = target.cast::<$word>();
-                    if !word.is_aligned() || self.backing == Backing::Fleeting {
+                    if !self.is_whole::<$word>(target) {
                         // A copy, so that a value which is stored as a whole needs no memory.
                         return self.store_at(target, &value.to_ne_bytes());
                     }
@@ -649,7 +648,7 @@ impl<'a> Span<'a> {
                     // SAFETY: the caller found these bytes in the span, which can be written, as was asserted, and
                     // whose backing allows volatile stores; the address is aligned. It is outside of all Rust
                     // allocations.
-                    unsafe { word.write_volatile(value) };
+                    unsafe { target.cast::<$word>().write_volatile(value) };
                     return Ok(());
                 }
             };
