@@ -48,17 +48,22 @@ impl Disk {
             rustix::io::write(&fabrics, options.as_bytes()),
             Ok(options.len())
         );
-        let node = wait_for("the disk", || {
+        let flags = OFlags::RDWR | OFlags::DIRECT;
+        let (node, disk) = wait_for("the disk", || {
             let entries = fs::read_dir("/sys/class/block").expect("/sys");
             let names = entries.flatten().map(|it| it.file_name());
             let mut names = names.filter_map(|it| it.into_string().ok());
             let name = names.find(|it| it.starts_with("nvme") && !it.contains('c'))?;
             let node = Path::new("/dev").join(name);
-            node.exists().then_some(node)
+            match open_node(&node, flags) {
+                Ok(disk) => Some((node, disk)),
+                // The node is there before the disk is.
+                Err(Errno::NOENT | Errno::NXIO) => None,
+                Err(error) => panic!("{node:?}: {error}"),
+            }
         });
-        let flags = OFlags::RDWR | OFlags::DIRECT;
         Self {
-            disk: Some(open_node(&node, flags).expect("the disk")),
+            disk: Some(disk),
             node,
             _target: target,
         }
