@@ -71,12 +71,14 @@ fn normal(trace: &str) -> String {
 }
 
 /// What asks for pages for all the kernel, and keeps them, whoever was the first to need one.
-const COMMON: [&str; 5] = [
+const COMMON: [&str; 6] = [
     "allocate_slab",
     "stack_depot_save",
     "pte_alloc_kernel",
     "pte_alloc_one_kernel",
     "kasan_populate_vmalloc",
+    // A worker has a page for what it sends, whatever module's socket it sends to first.
+    "skb_page_frag_refill",
 ];
 
 /// The stacks that asked for pages for the driver, and how many of these there still are.

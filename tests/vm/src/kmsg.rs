@@ -6,16 +6,21 @@ use rustix::fs::{Mode, OFlags, SeekFrom};
 use rustix::io::Errno;
 use std::os::fd::OwnedFd;
 
-/// A place in the kernel log, behind what was in it when this was made.
+/// A place in the kernel log.
 pub(crate) struct Mark(OwnedFd);
 
 impl Mark {
     /// The end of the log.
     pub(crate) fn now() -> Self {
+        let mark = Self::boot();
+        rustix::fs::seek(&mark.0, SeekFrom::End(0)).expect("the end of the log");
+        mark
+    }
+
+    /// The first message that the log still has.
+    pub(crate) fn boot() -> Self {
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let log = rustix::fs::open("/dev/kmsg", flags, Mode::empty()).expect("/dev/kmsg");
-        rustix::fs::seek(&log, SeekFrom::End(0)).expect("the end of the log");
-        Self(log)
+        Self(rustix::fs::open("/dev/kmsg", flags, Mode::empty()).expect("/dev/kmsg"))
     }
 
     /// The driver's messages since, without its name.

@@ -165,15 +165,14 @@ fn main() -> ExitCode {
         .filter(|(number, _)| boot::is_for(*number))
         .flat_map(|(_, trials)| trials)
         .collect();
+    // Memory that has failed stays lost.
+    trials.extend(of_file(&("poison", poison::TESTS)));
     if boot::has_sanitizers() {
         // The last look is at whatever ran before.
         trials.extend(of_file(&("sanitizers", sanitizers::TESTS)));
-    } else {
-        // Memory that has failed stays lost. The kernel with sanitizers does not note it.
-        trials.extend(of_file(&("poison", poison::TESTS)));
-        // After it, no module can be loaded: ours is not signed.
-        trials.extend(of_file(&("lockdown", lockdown::TESTS)));
     }
+    // After it, no module can be loaded: ours is not signed.
+    trials.extend(of_file(&("lockdown", lockdown::TESTS)));
     let conclusion = libtest_mimic::run(&arguments, trials);
     report::print();
     conclusion.exit_code()
