@@ -25,8 +25,8 @@ crate::tests! {
     whatever_is_asked_for_has_an_answer
 }
 
-/// How long a run may take.
-const LIMIT: Duration = Duration::from_secs(40);
+/// How long a run may take. On the kernel with sanitizers it takes seconds, and many times as long if the host is busy.
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn whatever_is_asked_for_has_an_answer() {
     let campaign = Campaign {
