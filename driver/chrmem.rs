@@ -171,5 +171,5 @@ fn plain_device(registry: &Arc<Registry>, index: u32, size: u64) -> Result<Arc<D
     windows.push(window, GFP_KERNEL_ACCOUNT)?;
     let mut extents = KVec::new();
     extents.push(Extent { offset: 0, size }, GFP_KERNEL_ACCOUNT)?;
-    Device::new(name, windows, extents)
+    Device::new(registry, name, windows, extents)
 }

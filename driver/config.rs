@@ -275,7 +275,7 @@ impl DeviceFolder {
             windows.push(window, GFP_KERNEL)?;
         }
         let name = CString::try_from_fmt(fmt!("{}", &*self.name))?;
-        Device::new(name, windows, extents)
+        Device::new(&self.registry, name, windows, extents)
     }
 }
 

@@ -43,6 +43,7 @@ use crate::{
             Access,
             Exporter, //
         },
+        inode::Inode,
         iov::{
             Destination,
             Source, //
@@ -58,6 +59,7 @@ use crate::{
         RangeError, //
     },
     list,
+    registry::Registry,
     stats::{
         Mappings,
         RateLimit, //
@@ -69,6 +71,8 @@ use crate::{
 #[pin_data]
 pub(crate) struct Device {
     name: CString,
+    /// The address space that its mappings are in: a page of it is a page of the device.
+    pub(crate) inode: Inode,
     windows: KVec<Window>,
     /// Where the windows lie, in the same order.
     extents: KVec<Extent>,
@@ -91,13 +95,16 @@ pub(crate) struct Device {
 impl Device {
     /// Makes a device of windows, and of where they lie: extents that [`layout::check`] accepts.
     pub(crate) fn new(
+        registry: &Registry,
         name: CString,
         windows: KVec<Window>,
         extents: KVec<Extent>,
     ) -> Result<Arc<Self>> {
+        let inode = registry.inode(layout::size(&extents))?;
         Arc::pin_init(
             pin_init!(Self {
                 name,
+                inode,
                 windows,
                 extents,
                 generation: Atomic::new(0),
@@ -185,6 +192,7 @@ impl Device {
 
     /// The window at `position`, with the range in it that an access of `size` bytes is given;
     /// `None` at the end of the device.
+    #[inline]
     fn place(&self, position: u64, size: u64) -> Result<Option<(&Window, u64, u64)>> {
         match layout::place(&self.extents, position, size) {
             Place::Window {
@@ -327,6 +335,7 @@ impl Device {
 
     /// What is mapped at page `page` of the device.
     // ANCHOR: page
+    #[inline]
     pub(crate) fn page(&self, page: u64) -> Option<Page<'_>> {
         let (window, start, _) = self.place(page.checked_mul(layout::PAGE)?, 1).ok()??;
         window.memory.page(start / layout::PAGE)

@@ -22,6 +22,7 @@ use crate::{
             Importers, //
         },
         errno::eopnotsupp,
+        inode::Inode,
         module::THIS_MODULE,
         vma::{
             Page,
@@ -79,12 +80,6 @@ impl Export {
         self.extent
     }
 
-    /// How many of `len` bytes at `offset` it has.
-    fn until_end(&self, offset: u64, len: usize) -> usize {
-        let left = self.extent.size.saturating_sub(offset);
-        usize::try_from(left).map_or(len, |left| left.min(len))
-    }
-
     /// The window it lies in.
     fn window(&self) -> Result<&Window> {
         self.device
@@ -96,6 +91,10 @@ impl Exporter for Export {
     const NAME: &'static CStr = c"chrmem";
 
     const MODULE: &'static ThisModule = &THIS_MODULE;
+
+    fn first_page(&self) -> u64 {
+        self.extent.offset / PAGE
+    }
 
     fn size(&self) -> usize {
         self.extent.size as usize
@@ -123,25 +122,19 @@ impl VmOperations for Export {
         self.device.mappings.closed();
     }
 
+    fn inode(&self) -> &Inode {
+        &self.device.inode
+    }
+
     fn page(&self, page: u64) -> Option<Page<'_>> {
-        if page >= self.extent.size / PAGE {
-            return None;
-        }
-        self.device
-            .page(page.checked_add(self.extent.offset / PAGE)?)
+        self.device.page(page)
     }
 
     fn peek(&self, offset: u64, to: &mut [u8]) -> usize {
-        let len = self.until_end(offset, to.len());
-        let to = to.get_mut(..len).unwrap_or_default();
-        self.device
-            .peek(offset.saturating_add(self.extent.offset), to)
+        self.device.peek(offset, to)
     }
 
     fn poke(&self, offset: u64, from: &[u8]) -> usize {
-        let len = self.until_end(offset, from.len());
-        let from = from.get(..len).unwrap_or_default();
-        self.device
-            .poke(offset.saturating_add(self.extent.offset), from)
+        self.device.poke(offset, from)
     }
 }

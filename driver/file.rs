@@ -43,6 +43,7 @@ use crate::{
     abstractions::{
         chrdev::FileOperations,
         dmabuf::Access,
+        inode::Inode,
         iov::{
             Destination,
             Source, //
@@ -203,6 +204,10 @@ impl VmOperations for OpenFile {
     fn closed(&self, vma: &VmaRef) {
         self.device.mappings.closed();
         self.log("vma_close", vma);
+    }
+
+    fn inode(&self) -> &Inode {
+        &self.device.inode
     }
 
     fn page(&self, page: u64) -> Option<Page<'_>> {

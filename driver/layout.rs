@@ -125,7 +125,12 @@ pub(crate) fn size(extents: &[Extent]) -> u64 {
 }
 
 /// The index of the first window that ends after `offset`.
+#[inline]
 fn next(extents: &[Extent], offset: u64) -> usize {
+    // Most devices have one.
+    if extents.first().is_some_and(|first| offset < first.end()) {
+        return 0;
+    }
     // Not `partition_point`: in the kernel its plain `+` is a possible panic.
     let (mut low, mut high) = (0_usize, extents.len());
     while low < high {
@@ -139,6 +144,7 @@ fn next(extents: &[Extent], offset: u64) -> usize {
 }
 
 /// What a read or write of `size` bytes at `offset` meets first.
+#[inline]
 pub(crate) fn place(extents: &[Extent], offset: u64, size: u64) -> Place {
     let window = next(extents, offset);
     let Some(extent) = extents.get(window) else {

@@ -207,6 +207,7 @@ impl Memory {
 
     /// What is mapped at page `page`.
     // ANCHOR: page
+    #[inline]
     pub(crate) fn page(&self, page: u64) -> Option<Page<'_>> {
         let index = usize::try_from(page).ok()?;
         match &self.backing {
@@ -324,7 +325,7 @@ impl Memory {
                         break;
                     };
                     let len = left.min(piece.size().saturating_sub(within));
-                    (act(piece.memory(), within, len), len)
+                    (act(&piece, within, len), len)
                 }
             };
             done = done.saturating_add(count);

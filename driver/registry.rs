@@ -24,7 +24,11 @@ use crate::{
         },
         debugfs,
         dma,
-        errno::edquot, //
+        errno::edquot,
+        inode::{
+            Inode,
+            Mount, //
+        }, //
     },
     device::Device, //
 };
@@ -54,6 +58,8 @@ pub(crate) struct Registry {
     /// What memory is allocated for that is for no device in particular.
     #[pin]
     dma: Mutex<Option<Arc<dma::Device>>>,
+    /// Where the devices' inodes come from.
+    mount: Arc<Mount>,
 }
 
 impl Registry {
@@ -62,6 +68,7 @@ impl Registry {
         let region = Region::new(c"chrmem_dev", MAX_DEVICES)?;
         let class = Class::new(c"chrmem")?;
         let folder = Arc::new(debugfs::Folder::new(c"chrmem"), GFP_KERNEL)?;
+        let mount = Arc::new(Mount::new()?, GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 region,
@@ -71,6 +78,7 @@ impl Registry {
                 used <- new_mutex!(0, "Registry::used"),
                 limit,
                 dma <- new_mutex!(None, "Registry::dma"),
+                mount,
             }),
             GFP_KERNEL,
         )
@@ -87,6 +95,11 @@ impl Registry {
         for device in plain {
             device.node.announce();
         }
+    }
+
+    /// An inode for a device of `size` bytes.
+    pub(crate) fn inode(&self, size: u64) -> Result<Inode> {
+        Inode::new(self.mount.clone(), size)
     }
 
     /// The device that DMA memory is for if none is named, made when it is first asked for.

@@ -8,7 +8,6 @@
 //! C headers: `arch/x86/include/asm/set_memory.h`, `arch/x86/include/asm/pgtable_types.h`
 
 use kernel::{
-    alloc::KVVec,
     bindings,
     error::to_result,
     prelude::*, //
@@ -16,8 +15,8 @@ use kernel::{
 
 use super::{
     folio::{
-        Folio,
         FolioPage,
+        Folios,
         Run, //
     },
     task, //
@@ -112,18 +111,18 @@ impl Cache {
 /// # Invariants
 ///
 /// The kernel's mapping of the first `changed` pages of `folios`, which are all of them once [`Self::new`] has
-/// ended, has the mode `cache`, which is not `Cached`. Nobody else changes it.
+/// ended, has the mode `cache`, which is not `Cached`. Nobody else changes it. All folios are single pages.
 pub(crate) struct Uncached {
-    folios: KVVec<Folio<0>>,
+    folios: Folios,
     changed: usize,
     cache: Cache,
 }
 
 impl Uncached {
-    /// Changes the mode of pages that nobody else has seen yet; it must be another than cached. Fails
+    /// Changes the mode of single pages that nobody else has seen yet; it must be another than cached. Fails
     /// with `EINTR` if the task is killed before it is done.
     #[cfg(CONFIG_X86)]
-    pub(crate) fn new(folios: KVVec<Folio<0>>, cache: Cache) -> Result<Self> {
+    pub(crate) fn new(folios: Folios, cache: Cache) -> Result<Self> {
         let set = match cache {
             Cache::Cached => return Err(EINVAL),
             Cache::WriteCombine => set_pages_array_wc,
@@ -135,15 +134,15 @@ impl Uncached {
             changed: 0,
             cache,
         };
-        for piece in this.folios.chunks(PIECE) {
+        for piece in this.folios.as_array().ok_or(EINVAL)?.chunks(PIECE) {
             if task::is_killed() {
                 return Err(EINTR);
             }
             // INVARIANT: If this fails, some of them have the mode, and the end is not reached.
             this.changed = this.changed.saturating_add(piece.len());
-            // SAFETY: The array is of as many pages as `piece` has, which are in the kernel's direct
+            // SAFETY: The array, which is only read, is of as many pages as `piece` has, which are in the kernel's direct
             // mapping.
-            to_result(unsafe { set(pages(piece), piece.len() as c_int) })
+            to_result(unsafe { set(piece.as_ptr().cast_mut(), piece.len() as c_int) })
                 // It stops where it finds no memory to split a huge entry of the direct mapping, which it
                 // calls `EINVAL`, and leaves the entries before that one as it has changed them.
                 .map_err(|_| ENOMEM)?;
@@ -159,14 +158,14 @@ impl Uncached {
 
     /// Page `index`.
     pub(crate) fn page(&self, index: usize) -> Option<FolioPage<'_>> {
-        let page = self.folios.get(index)?.page(0)?;
+        let page = self.folios.page(index)?;
         // SAFETY: By the type's invariant, the kernel's own mapping of this page has this mode.
         Some(unsafe { page.with_cache(self.cache) })
     }
 
     /// The pages from `index` on that follow each other in memory, at most `most` of them.
     pub(crate) fn run(&self, index: usize, most: usize) -> Option<Run<'_>> {
-        Run::new(self.folios.get(index..)?, most)
+        self.folios.run_at(index, most)
     }
 }
 
@@ -175,14 +174,15 @@ impl Drop for Uncached {
         #[cfg(CONFIG_X86)]
         for piece in self
             .folios
-            .get(..self.changed)
+            .as_array()
+            .and_then(|pages| pages.get(..self.changed))
             .unwrap_or_default()
             .chunks(PIECE)
         {
-            // SAFETY: The array is of as many pages as `piece` has, which are in the kernel's direct mapping, and
+            // SAFETY: The array, which is only read, is of as many pages as `piece` has, which are in the kernel's direct mapping, and
             // which no process has mapped any more: a mapping borrows them. To change them back needs no
             // memory: what had to be split is.
-            unsafe { set_pages_array_wb(pages(piece), piece.len() as c_int) };
+            unsafe { set_pages_array_wb(piece.as_ptr().cast_mut(), piece.len() as c_int) };
         }
     }
 }
@@ -190,10 +190,3 @@ impl Drop for Uncached {
 /// Pages whose mode is changed at a time: to be killed, a task waits no longer than for these.
 #[cfg(CONFIG_X86)]
 const PIECE: usize = 4096;
-
-/// Folios as the array of pointers that C takes.
-#[cfg(CONFIG_X86)]
-fn pages(folios: &[Folio<0>]) -> *mut *mut bindings::page {
-    // CAST: `Folio` is a transparent wrapper of a pointer to a page. C only reads the array.
-    folios.as_ptr().cast::<*mut bindings::page>().cast_mut()
-}

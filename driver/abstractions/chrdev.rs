@@ -42,7 +42,8 @@ use super::{
         self,
         Page,
         Setup,
-        VmOperations, //
+        VmOperations,
+        EAGER, //
     },
     wait::WaitQueue, //
 };
@@ -262,7 +263,9 @@ unsafe extern "C" fn open<T: FileOperations>(
         let this = unsafe { &*container_of!(Opaque::cast_from(cdev), Cdev<T>, cdev) };
         let private = T::open(&this.devices, Number::minor(rdev))?;
         // SAFETY: The file is ours while it is being opened.
+        // `private`, which keeps the inode, goes when it is released.
         unsafe {
+            private.inode().attach(file);
             (*file).private_data = private.into_foreign();
             (*file).f_mode |= FMODE_NOWAIT;
         }
@@ -478,13 +481,32 @@ unsafe extern "C" fn get_unmapped_area<T: FileOperations>(
 ) -> c_ulong {
     // SAFETY: The VFS calls this between open and release.
     let this: &T = unsafe { private(file) };
-    // What is too short for a huge entry may be anywhere.
-    let page = match len < HUGE_PAGES * PAGE_SIZE {
-        true => page,
-        false => this.page_in_memory(page as u64) as usize,
+    let find = |len: c_ulong| {
+        // SAFETY: The file is valid.
+        unsafe { bindings::mm_get_unmapped_area(file, address, len, page, flags) }
     };
-    // SAFETY: The file is valid. The page is only used to find an address that fits to it.
-    unsafe { bindings::thp_get_unmapped_area(file, address, len, page, flags) }
+    if len <= EAGER as usize {
+        // Where it is does not matter.
+        return find(len);
+    }
+    let page = this.page_in_memory(page as u64) as usize;
+    if len >= HUGE_PAGES * PAGE_SIZE {
+        // SAFETY: The file is valid. The page is only used to find an address that fits to it.
+        return unsafe { bindings::thp_get_unmapped_area(file, address, len, page, flags) };
+    }
+    // Each folio is to be in one page table: as it lies in memory that is itself placed so, up to the next power of two.
+    let align = len.checked_next_power_of_two().unwrap_or(PAGE_SIZE);
+    let found = find(len.saturating_add(align));
+    if found % PAGE_SIZE != 0 {
+        // There is not so much room, which the number of an error says.
+        return find(len);
+    }
+    if found == address {
+        return found;
+    }
+    // As high as can be, since most processes are given addresses from the top down.
+    let missing = page.wrapping_mul(PAGE_SIZE).wrapping_sub(found) & align.wrapping_sub(1);
+    found.wrapping_add(if missing == 0 { align } else { missing })
 }
 
 /// # Safety

@@ -40,7 +40,7 @@ use super::{
     vmap, //
 };
 
-/// Memory that can be exported. Its [`VmOperations::page`] counts pages from the buffer's start.
+/// Memory that can be exported: some pages, one after the other, of an address space.
 ///
 /// An implementation can be wrong without harm to memory: the buffer keeps it until
 /// [`release`](Self::release), and what `page` gives stays as long as it is borrowed.
@@ -50,6 +50,9 @@ pub(crate) trait Exporter: VmOperations {
 
     /// The module, which must stay while there are buffers.
     const MODULE: &'static ThisModule;
+
+    /// The page of the address space where it begins; always the same.
+    fn first_page(&self) -> u64;
 
     /// Bytes, a whole number of pages and not zero. Asked once, when it is exported.
     fn size(&self) -> usize;
@@ -258,6 +261,8 @@ pub(crate) fn export<T: Exporter>(exporter: Arc<T>, writable: bool) -> Result<c_
         // SAFETY: There is no buffer that could have taken the reference.
         T::release(unsafe { Arc::from_raw(private) });
     })?;
+    // SAFETY: Nobody else knows the buffer's file yet, which keeps the reference until it is released.
+    unsafe { (*private).inode().attach((*buffer).file) };
     // SAFETY: The buffer is valid; if there is a descriptor, it takes over its reference.
     let descriptor = unsafe { bindings::dma_buf_fd(buffer, bindings::O_CLOEXEC as c_int) };
     if descriptor < 0 {
@@ -314,9 +319,10 @@ unsafe fn pages<T: Exporter>(
     let (this, size): (&T, _) = unsafe { (private(buffer), (*buffer).size) };
     let count = size / PAGE_SIZE;
     let mut pages = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
-    let cache = this.page(0).ok_or(EFAULT)?.cache();
-    for page in 0..count {
-        let page = this.page(page as u64).ok_or(EFAULT)?;
+    let first = this.first_page();
+    let cache = this.page(first).ok_or(EFAULT)?.cache();
+    for page in first..first.saturating_add(count as u64) {
+        let page = this.page(page).ok_or(EFAULT)?;
         if page.cache() != cache {
             return Err(EINVAL);
         }
@@ -530,8 +536,12 @@ unsafe extern "C" fn mmap<T: Exporter, const WRITABLE: bool>(
     from_result(|| {
         // SAFETY: The VMA's file keeps the buffer.
         let this: &T = unsafe { private(buffer) };
-        // SAFETY: The VMA is being set up for the time of this call.
-        let vma = unsafe { VmaNew::from_raw(vma) };
+        // SAFETY: The VMA is being set up for the time of this call, so that nobody else uses it. Its pages are
+        // those of the address space that its file is in.
+        let vma = unsafe {
+            (*vma).vm_pgoff = (*vma).vm_pgoff.saturating_add(this.first_page() as usize);
+            VmaNew::from_raw(vma)
+        };
         if !WRITABLE && vma::is_shared(vma) {
             // It need not be this buffer's file that the process called mmap with.
             vma.try_clear_maywrite().map_err(|_| EACCES)?;

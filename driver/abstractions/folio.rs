@@ -7,6 +7,7 @@
 
 use core::{
     marker::PhantomData,
+    num::NonZero,
     ptr::NonNull, //
 };
 use kernel::{
@@ -62,99 +63,263 @@ pub(crate) const HUGE: u32 = 9;
 /// Pages of such a folio.
 pub(crate) const HUGE_PAGES: usize = 1 << HUGE;
 
-/// 2 to the `ORDER` zeroed pages in one run that user space may map while the kernel reads and
-/// writes them.
+/// 2 to the `order` zeroed pages in one run, that user space may map while the kernel reads and writes them.
 ///
 /// # Invariants
 ///
-/// The pointer is to the first page of a folio of this order of which `self` owns one reference.
+/// The address is that of the first page of a folio, plus the folio's order, which never changes.
+#[derive(Clone, Copy)]
 #[repr(transparent)]
-pub(crate) struct Folio<const ORDER: u32>(NonNull<bindings::page>);
+struct Folio(NonZero<usize>);
 
-// SAFETY: A folio belongs to no thread: its last reference can be put anywhere.
-unsafe impl<const ORDER: u32> Send for Folio<ORDER> {}
+/// The bits of an address of a `struct page` that are zero. Those of a page structure that the memory manager keeps
+/// in an array from a whole page on are all of this size.
+const ORDER: usize = 15;
+const _: () = assert!(STRUCT_PAGE & ORDER == 0 && HUGE as usize <= ORDER);
 
-// SAFETY: What can be done with `&Folio` is done by C functions that may run at the same time, or
-// by volatile copies of bytes.
-unsafe impl<const ORDER: u32> Sync for Folio<ORDER> {}
+impl Folio {
+    /// # Safety
+    ///
+    /// `page` must be the first of a folio of this order.
+    unsafe fn new(page: NonNull<bindings::page>, order: u32) -> Self {
+        // INVARIANT: The caller promises it; the order finds room.
+        Self(page.addr() | (order as usize & ORDER))
+    }
 
-impl<const ORDER: u32> Folio<ORDER> {
-    /// Allocates a folio, charged to the current memory cgroup. One of more than a page is only
-    /// given if it takes little work.
-    pub(crate) fn new() -> Result<Self> {
-        let gfp = match ORDER {
+    /// Allocates a folio, charged to the current memory cgroup. One of more than a page is only given if it takes little
+    /// work.
+    ///
+    /// `index` is the number that its first page has among all pages that it is allocated with.
+    fn alloc(order: u32, index: usize) -> Result<Self> {
+        let gfp = match order {
             0 => GFP_MAYFAIL,
             _ => GFP_EASY | 1 << bindings::___GFP_COMP_BIT,
         };
         // Not `folio_alloc`, which marks a folio of several pages as one that the memory manager may split:
         // debugfs's `split_huge_pages` then follows its `mapping`, which is null.
         // SAFETY: The flags allow sleeping, and this is called in process context only.
-        let page = unsafe { bindings::alloc_pages(gfp | ACCOUNT, ORDER) };
-        // INVARIANT: What is not null has this order and one reference, which is now ours. Pages that are
-        // allocated as a compound page are one folio.
-        Ok(Self(NonNull::new(page).ok_or(ENOMEM)?))
+        let page = unsafe { bindings::alloc_pages(gfp | ACCOUNT, order) };
+        let page = NonNull::new(page).ok_or(ENOMEM)?;
+        // The memory manager maps a folio as a whole only if it comes before its file's end. Whoever had the page
+        // before may have left any number here.
+        // SAFETY: Nobody else knows the folio yet.
+        unsafe {
+            let folio = &mut (*page.as_ptr().cast::<bindings::folio>()).__bindgen_anon_1;
+            folio.__bindgen_anon_1.__bindgen_anon_2.index = index;
+        }
+        // SAFETY: Pages that are allocated as a compound page are one folio, of this order; so is a single page.
+        Ok(unsafe { Self::new(page, order) })
     }
 
-    /// One of its pages; `None` if it has not so many.
-    pub(crate) fn page(&self, index: usize) -> Option<FolioPage<'_>> {
-        if index >= 1 << ORDER {
-            return None;
+    /// Its first page.
+    fn head(self) -> *mut bindings::page {
+        (self.0.get() & !ORDER) as *mut bindings::page
+    }
+
+    /// Two to this are its pages.
+    fn order(self) -> u32 {
+        (self.0.get() & ORDER) as u32
+    }
+
+    /// Its pages.
+    fn pages(self) -> usize {
+        1_usize.wrapping_shl(self.order())
+    }
+
+    /// Puts a reference to it.
+    ///
+    /// # Safety
+    ///
+    /// The reference must be the caller's, who does not use it after this.
+    unsafe fn put(self) {
+        let (head, pages) = (self.head(), self.pages());
+        // SAFETY: By the type's invariant, the folio has so many pages.
+        if pages > 1 && unsafe { has_failed_page(head, pages) } {
+            // The kernel keeps a single page that has failed from being used again, but not one inside of a
+            // folio, nor can a folio be split that is in no file's cache.
+            pr_warn!(
+                "{} bytes are lost: memory in them has failed\n",
+                pages.saturating_mul(PAGE_SIZE)
+            );
+            return;
         }
-        Some(FolioPage {
-            head: self.0,
-            // SAFETY: The `struct page`s of a folio are an array, and `index` is inside it.
-            page: unsafe { self.0.add(index) },
-            order: ORDER,
-            cache: Cache::Cached,
-            _folio: PhantomData,
-        })
+        // SAFETY: The caller promises the reference.
+        unsafe { bindings::__free_pages(head, self.order()) };
     }
 }
 
-impl Folio<0> {
-    /// Allocates `count` pages, wherever they are but in runs of up to 2 to the `most` where that takes little
-    /// work, charged to the current memory cgroup.
-    pub(crate) fn scattered(count: usize, most: u32) -> Result<KVVec<Self>> {
-        let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
-        let mut order = most;
-        while folios.len() < count {
+/// Pages of RAM in order.
+///
+/// # Invariants
+///
+/// Entry `n` of `table` is the folio that has page `n << grain`, whose number is a multiple of that folio's pages. None has
+/// fewer than `1 << grain` pages. All are one after the other: a folio has as many entries as it needs, the last as well.
+/// Each has a reference that is ours.
+pub(crate) struct Folios {
+    table: KVVec<Folio>,
+    grain: u32,
+}
+
+// SAFETY: A folio belongs to no thread: its last reference can be put anywhere.
+unsafe impl Send for Folios {}
+
+// SAFETY: What can be done with `&Folios` is done by C functions that may run at the same time, or by volatile copies of
+// bytes.
+unsafe impl Sync for Folios {}
+
+impl Folios {
+    /// None, with an entry for each 2 to the `grain` pages, and room for as many as `count` single pages need. It may
+    /// come to that, and then there is no memory for more.
+    fn with_capacity(count: usize, grain: u32) -> Result<Self> {
+        let table = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+        // INVARIANT: There are no folios.
+        Ok(Self { table, grain })
+    }
+
+    /// How many pages there are.
+    pub(crate) fn pages(&self) -> usize {
+        self.table.len().wrapping_shl(self.grain)
+    }
+
+    /// Allocates `count` pages, charged to the current memory cgroup, in folios as large as their place allows, up to
+    /// what a huge entry maps, and as can be had for little work.
+    pub(crate) fn natural(count: usize) -> Result<Self> {
+        let mut this = Self::with_capacity(count, count.trailing_zeros().min(HUGE))?;
+        let mut most = HUGE;
+        let mut at: usize = 0;
+        while at < count {
             if task::is_killed() {
                 return Err(EINTR);
             }
-            let left = count.saturating_sub(folios.len());
+            let left = count.saturating_sub(at);
+            let order = most.min(left.ilog2()).min(at.trailing_zeros());
+            match Folio::alloc(order, at) {
+                Ok(folio) => {
+                    at = at.saturating_add(folio.pages());
+                    this.push(folio)?;
+                    if at % HUGE_PAGES == 0 {
+                        // What was not to be had there may be to be had here.
+                        most = HUGE;
+                    }
+                }
+                Err(error) if order == 0 => return Err(error),
+                // Nor will be the next.
+                Err(_) => most = order.saturating_sub(1),
+            }
+        }
+        // If there is no memory to do it with, it stays as it is.
+        let _ = this.table.shrink_to(0, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+        Ok(this)
+    }
+
+    /// Adds a folio behind the others.
+    fn push(&mut self, folio: Folio) -> Result {
+        let has_room = self.refine(folio.order()).and_then(|()| {
+            let entries = folio.pages().wrapping_shr(self.grain);
+            self.table.reserve(entries, GFP_KERNEL_ACCOUNT)?;
+            Ok(entries)
+        });
+        let entries = has_room.inspect_err(|_| {
+            // SAFETY: The reference was to be ours, and nobody else has it.
+            unsafe { folio.put() };
+        })?;
+        for _ in 0..entries {
+            // There is room.
+            self.table.push(folio, GFP_KERNEL)?;
+        }
+        Ok(())
+    }
+
+    /// Sees to it that the table can have folios of this order.
+    fn refine(&mut self, order: u32) -> Result {
+        let finer = self.grain.saturating_sub(order);
+        if finer == 0 {
+            return Ok(());
+        }
+        // INVARIANT: Each entry becomes 2 to the `finer` of the same folio.
+        if let Some(&last) = self.table.last() {
+            let len = self.table.len().wrapping_shl(finer);
+            self.table
+                .reserve(len.saturating_sub(self.table.len()), GFP_KERNEL_ACCOUNT)?;
+            while self.table.len() < len {
+                // There is room.
+                self.table.push(last, GFP_KERNEL)?;
+            }
+            for at in (0..len).rev() {
+                if let Some(&folio) = self.table.get(at.wrapping_shr(finer)) {
+                    if let Some(entry) = self.table.get_mut(at) {
+                        *entry = folio;
+                    }
+                }
+            }
+        }
+        self.grain = order;
+        Ok(())
+    }
+
+    /// Allocates `count` single pages, wherever they are but in runs where that takes little work, charged to the current
+    /// memory cgroup.
+    pub(crate) fn single(count: usize) -> Result<Self> {
+        let mut this = Self::with_capacity(count, 0)?;
+        let mut order = HUGE;
+        while this.pages() < count {
+            if task::is_killed() {
+                return Err(EINTR);
+            }
+            let left = count.saturating_sub(this.pages());
             order = order.min(left.ilog2());
             if order == 0 {
-                folios.push(Self::new()?, GFP_KERNEL)?;
-            } else if Self::run(order, &mut folios).is_err() {
+                this.push(Folio::alloc(0, this.pages())?)?;
+            } else if this.push_run(order).is_err() {
                 // None so long is free; nor will be the next.
                 order = order.saturating_sub(1);
             }
         }
-        Ok(folios)
+        Ok(this)
     }
 
-    /// Adds 2 to the `order` pages, at least two, in one physical run, each with a life of its own.
-    fn run(order: u32, folios: &mut KVVec<Self>) -> Result {
+    /// Adds 2 to the `order` pages, at least two, in one physical run, each with a life of its own. There is room for them.
+    fn push_run(&mut self, order: u32) -> Result {
         // SAFETY: The flags allow sleeping, and this is called in process context only.
         let first = unsafe { bindings::alloc_pages(GFP_EASY | ACCOUNT, order) };
         let first = NonNull::new(first).ok_or(ENOMEM)?;
         // SAFETY: The pages were just allocated in one, not as a compound page, and are ours.
         unsafe { bindings::split_page(first.as_ptr(), order) };
-        for index in 0..1 << order {
-            // INVARIANT: Since they were split, the pages are of order 0, each with a reference that
-            // is now ours.
-            // SAFETY: The `struct page`s of the run are an array, and `index` is inside it.
-            let page = Self(unsafe { first.add(index) });
-            folios.push(page, GFP_KERNEL)?;
+        for index in 0..1_usize.wrapping_shl(order) {
+            // SAFETY: The `struct page`s of the run are an array, and `index` is inside it. Since they were split, the pages
+            // are of order 0.
+            let page = unsafe { Folio::new(first.add(index), 0) };
+            // INVARIANT: Each has a reference that is now ours.
+            self.table.push(page, GFP_KERNEL)?;
         }
         Ok(())
     }
 
-    /// Allocates `count` pages, more than zero, one physical run, by moving others out of the way.
+    /// Allocates `count` pages, more than zero, one physical run, by moving others out of the way: one folio, where they
+    /// are as many as one can have, or single pages.
     ///
-    /// They are not charged to a memory cgroup: the kernel has no way to.
-    pub(crate) fn contiguous(count: usize) -> Result<KVVec<Self>> {
-        let mut folios = KVVec::with_capacity(count, GFP_KERNEL_ACCOUNT | __GFP_NOWARN)?;
+    /// Single pages are not charged to a memory cgroup: the kernel has no way to.
+    pub(crate) fn contiguous(count: usize) -> Result<Self> {
+        if let Some(this) = Self::one(count) {
+            return Ok(this);
+        }
+        Self::run(count)
+    }
+
+    /// One folio of `count` pages, if there can be one and one is to be had for little work.
+    fn one(count: usize) -> Option<Self> {
+        let order = count.trailing_zeros();
+        if !count.is_power_of_two() || order > HUGE {
+            return None;
+        }
+        let mut this = Self::with_capacity(1, order).ok()?;
+        this.push(Folio::alloc(order, 0).ok()?).ok()?;
+        Some(this)
+    }
+
+    /// Single pages in one physical run.
+    pub(crate) fn run(count: usize) -> Result<Self> {
+        let mut this = Self::with_capacity(count, 0)?;
         // The node to start at: there must be one, and `numa_mem_id()` is inline in C.
         let node = Page::alloc_page(GFP_KERNEL)?.nid();
         // SAFETY: The flags allow sleeping, and this is called in process context only; the node has memory, and
@@ -164,34 +329,110 @@ impl Folio<0> {
         };
         let first = NonNull::new(first).ok_or(ENOMEM)?;
         for index in 0..count {
-            // INVARIANT: The run is of `count` pages of order 0, each with a reference that is now
-            // ours, whose `struct page`s are an array.
-            // SAFETY: `index` is inside the run. There is room in the vector, so that this loop
-            // always reaches the end of the run.
-            folios.push(Self(unsafe { first.add(index) }), GFP_KERNEL)?;
+            // SAFETY: `index` is inside the run, whose `struct page`s are an array of pages of order 0.
+            let page = unsafe { Folio::new(first.add(index), 0) };
+            // INVARIANT: Each has a reference that is now ours. There is room in the vector, so that this loop always
+            // reaches the end of the run.
+            this.table.push(page, GFP_KERNEL)?;
         }
-        Ok(folios)
+        Ok(this)
+    }
+
+    /// The folio that has page `index`, and where in it.
+    #[inline]
+    fn find(&self, index: usize) -> Option<(Folio, usize)> {
+        let folio = *self.table.get(index.wrapping_shr(self.grain))?;
+        Some((folio, index & folio.pages().wrapping_sub(1)))
+    }
+
+    /// Page `index`.
+    #[inline]
+    pub(crate) fn page(&self, index: usize) -> Option<FolioPage<'_>> {
+        let (folio, within) = self.find(index)?;
+        let head = folio.head();
+        Some(FolioPage {
+            head: NonNull::new(head)?,
+            // INVARIANT: The `struct page`s of a folio are an array, and `within` is inside it.
+            page: NonNull::new(head.wrapping_add(within))?,
+            order: folio.order(),
+            cache: Cache::Cached,
+            _folio: PhantomData,
+        })
+    }
+
+    /// Page `index` and those after it that follow it in memory. They are as many as can be, but go on behind `most` only
+    /// where that takes no work.
+    pub(crate) fn run_at(&self, index: usize, most: usize) -> Option<Run<'_>> {
+        let (folio, within) = self.find(index)?;
+        let first = folio.head().wrapping_add(within);
+        let mut pages = folio.pages().wrapping_sub(within);
+        while pages < most {
+            match self.find(index.wrapping_add(pages)) {
+                // The `struct page`s of pages behind each other are, too: the one memory model of x86-64.
+                Some((next, _)) if next.head() == first.wrapping_add(pages) => {
+                    pages = pages.wrapping_add(next.pages());
+                }
+                _ => break,
+            }
+        }
+        // INVARIANT: Each folio was seen to be behind the one before it.
+        Some(Run {
+            first: NonNull::new(first)?,
+            pages,
+            _folios: PhantomData,
+        })
+    }
+
+    /// Whether there are folios that a huge entry can map.
+    pub(crate) fn has_huge(&self) -> bool {
+        self.grain == HUGE || self.table.iter().any(|folio| folio.order() == HUGE)
+    }
+
+    /// The pages as the array of pointers that C takes; `None` if they are not all single ones.
+    pub(super) fn as_array(&self) -> Option<&[*mut bindings::page]> {
+        if self.table.iter().any(|folio| folio.order() != 0) {
+            return None;
+        }
+        let first = self.table.as_ptr().cast();
+        // SAFETY: `Folio` is a transparent wrapper of an address, and with the order 0, of that of a page.
+        Some(unsafe { core::slice::from_raw_parts(first, self.table.len()) })
     }
 }
 
-/// Memory that has an address in the kernel for as long as something is done with it.
-///
-/// # Safety
-///
-/// What `first` gives is the first of pages in one run, of `bytes` bytes in all, that stay while `self`
-/// is borrowed.
-unsafe trait Addressed {
-    /// The first page.
-    fn first(&self) -> *mut bindings::page;
+impl Drop for Folios {
+    fn drop(&mut self) {
+        let mut at = 0;
+        while let Some(folio) = self.table.get(at) {
+            // A folio has no fewer pages than an entry.
+            at = at.saturating_add(folio.pages().wrapping_shr(self.grain));
+            // SAFETY: By the type's invariant, the reference is ours, and each folio comes once.
+            unsafe { folio.put() };
+        }
+    }
+}
 
-    /// Bytes of all pages.
-    fn bytes(&self) -> usize;
+/// Pages that lie behind each other in memory.
+///
+/// # Invariants
+///
+/// There are `pages` pages from `first` on in one run, at least one, which stay for `'a`.
+pub(crate) struct Run<'a> {
+    first: NonNull<bindings::page>,
+    pages: usize,
+    _folios: PhantomData<&'a Folios>,
+}
 
-    /// Calls `f` with the address.
+impl Run<'_> {
+    /// Bytes of the run.
+    pub(crate) fn size(&self) -> usize {
+        self.pages.saturating_mul(PAGE_SIZE)
+    }
+
+    /// Calls `f` with the address that it has in the kernel meanwhile.
     fn with_address<R>(&self, f: impl FnOnce(*mut u8) -> R) -> R {
         // SAFETY: The page is valid. Without high memory, what follows its address is the rest of
         // the run.
-        let address = unsafe { bindings::kmap_local_page(self.first()) };
+        let address = unsafe { bindings::kmap_local_page(self.first.as_ptr()) };
         let result = f(address.cast());
         // SAFETY: `address` is what `kmap_local_page` gave in this very function, and nothing
         // mapped after it is left.
@@ -200,33 +441,9 @@ unsafe trait Addressed {
     }
 }
 
-// SAFETY: By the type's invariant, the pages of a folio, which has that order.
-unsafe impl<const ORDER: u32> Addressed for Folio<ORDER> {
-    fn first(&self) -> *mut bindings::page {
-        self.0.as_ptr()
-    }
-
-    fn bytes(&self) -> usize {
-        PAGE_SIZE << ORDER
-    }
-}
-
-// SAFETY: By the type's invariant, the pages are in one run; those who own them are borrowed.
-unsafe impl Addressed for Run<'_> {
-    fn first(&self) -> *mut bindings::page {
-        self.0
-            .first()
-            .map_or(core::ptr::null_mut(), |folio| folio.0.as_ptr())
-    }
-
-    fn bytes(&self) -> usize {
-        self.size()
-    }
-}
-
-impl<T: Addressed> SharedMemory for T {
+impl SharedMemory for Run<'_> {
     fn copy_to(&self, start: usize, len: usize, to: &mut Destination<'_>) -> usize {
-        let (start, len) = clamp(self.bytes(), start, len);
+        let (start, len) = clamp(self.size(), start, len);
         // SAFETY: `address` is that of the memory, the range lies in it, and the iterator is a valid
         // destination.
         self.with_address(|address| unsafe {
@@ -235,7 +452,7 @@ impl<T: Addressed> SharedMemory for T {
     }
 
     fn copy_from(&self, start: usize, len: usize, from: &mut Source<'_>) -> usize {
-        let (start, len) = clamp(self.bytes(), start, len);
+        let (start, len) = clamp(self.size(), start, len);
         // SAFETY: `address` is that of the memory, the range lies in it, and the iterator is a valid
         // source.
         self.with_address(|address| unsafe {
@@ -244,7 +461,7 @@ impl<T: Addressed> SharedMemory for T {
     }
 
     fn fill(&self, start: usize, len: usize, byte: u8) {
-        let (start, len) = clamp(self.bytes(), start, len);
+        let (start, len) = clamp(self.size(), start, len);
         // SAFETY: `address` is that of the memory, and the range lies in it. `memset` is the
         // kernel's, which may run while others use the memory.
         self.with_address(|address| unsafe {
@@ -253,62 +470,17 @@ impl<T: Addressed> SharedMemory for T {
     }
 
     fn write(&self, start: usize, bytes: &[u8]) {
-        let (start, len) = clamp(self.bytes(), start, bytes.len());
+        let (start, len) = clamp(self.size(), start, bytes.len());
         let bytes = bytes.get(..len).unwrap_or_default();
         // SAFETY: `address` is that of the memory, and the range lies in it.
         self.with_address(|address| unsafe { write_bytes(address.add(start), bytes) });
     }
 
     fn read(&self, start: usize, bytes: &mut [u8]) {
-        let (start, len) = clamp(self.bytes(), start, bytes.len());
+        let (start, len) = clamp(self.size(), start, bytes.len());
         let bytes = bytes.get_mut(..len).unwrap_or_default();
         // SAFETY: `address` is that of the memory, and the range lies in it.
         self.with_address(|address| unsafe { read_bytes(address.add(start), bytes) });
-    }
-}
-
-impl<const ORDER: u32> Drop for Folio<ORDER> {
-    fn drop(&mut self) {
-        // SAFETY: By the type's invariant, the folio has so many pages.
-        if ORDER > 0 && unsafe { has_failed_page(self.0.as_ptr(), 1 << ORDER) } {
-            // The kernel keeps a single page that has failed from being used again, but not one inside of a
-            // folio, nor can a folio be split that is in no file's cache.
-            pr_warn!(
-                "{} bytes are lost: memory in them has failed\n",
-                PAGE_SIZE << ORDER
-            );
-            return;
-        }
-        // SAFETY: The reference is ours by the type's invariant, and nobody uses it after this.
-        unsafe { bindings::__free_pages(self.0.as_ptr(), ORDER) };
-    }
-}
-
-/// Pages that lie behind each other in memory.
-///
-/// # Invariants
-///
-/// There is a page, and each is the one after the one before it.
-pub(crate) struct Run<'a>(&'a [Folio<0>]);
-
-impl<'a> Run<'a> {
-    /// The first of `folios` and those of the next that follow it in memory: no more than `most` in
-    /// all.
-    pub(crate) fn new(folios: &'a [Folio<0>], most: usize) -> Option<Self> {
-        let first = folios.first()?.0.as_ptr();
-        let follows = |&(index, folio): &(usize, &Folio<0>)| {
-            // The `struct page`s of pages behind each other are, too: the one memory model of x86-64.
-            folio.0.as_ptr() == first.wrapping_add(index)
-        };
-        let pages = folios.iter().take(most.max(1)).enumerate();
-        let count = pages.take_while(follows).count();
-        // INVARIANT: The first is always taken, and the others were compared with it.
-        Some(Self(folios.get(..count)?))
-    }
-
-    /// Bytes of the run.
-    pub(crate) fn size(&self) -> usize {
-        self.0.len().saturating_mul(PAGE_SIZE)
     }
 }
 
@@ -377,17 +549,25 @@ impl FolioPage<'_> {
         Some(LockedFolio(self))
     }
 
+    /// Where in the folio it is, and how many pages that has.
+    pub(super) fn place(&self) -> (u64, u64) {
+        // The type's invariant: the `struct page`s of a folio are an array.
+        let bytes = (self.page.as_ptr() as usize).wrapping_sub(self.head.as_ptr() as usize);
+        ((bytes / STRUCT_PAGE) as u64, 1_u64.wrapping_shl(self.order))
+    }
+
+    /// Whether one of the folio's pages has failed.
+    pub(super) fn is_in_failed(&self) -> bool {
+        // SAFETY: By the type's invariant, the folio has so many pages.
+        unsafe { has_failed_page(self.head.as_ptr(), 1_usize.wrapping_shl(self.order)) }
+    }
+
     /// The folio, if a huge entry can map it: this is its first page, and none of its pages has failed.
     pub(super) fn huge(&self) -> Option<*mut bindings::folio> {
-        let head = self.head.as_ptr();
-        if self.order != HUGE || self.page != self.head {
+        if self.order != HUGE || self.page != self.head || self.is_in_failed() {
             return None;
         }
-        // SAFETY: By the type's invariant, the folio has so many pages.
-        if unsafe { has_failed_page(head, HUGE_PAGES) } {
-            return None;
-        }
-        Some(head.cast())
+        Some(self.head.as_ptr().cast())
     }
 
     /// Whether its bytes are lost, because the memory of the machine failed. To access it could end in a panic.

@@ -20,6 +20,7 @@ pub(crate) mod dmabuf;
 pub(crate) mod encryption;
 pub(crate) mod errno;
 pub(crate) mod folio;
+pub(crate) mod inode;
 pub(crate) mod iomem;
 pub(crate) mod iov;
 pub(crate) mod memory;

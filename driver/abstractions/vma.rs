@@ -24,7 +24,8 @@ use super::{
         FolioPage,
         HUGE,
         HUGE_PAGES, //
-    }, //
+    },
+    inode::Inode, //
 };
 
 /// What is mapped at a page.
@@ -120,13 +121,16 @@ pub(crate) trait VmOperations: Send + Sync + Sized + 'static {
     /// A mapping is going away.
     fn closed(&self, vma: &VmaRef);
 
-    /// What is at page `page` of the file; `None` gives the process a `SIGBUS`.
+    /// Whose address space the mappings are in; always the same.
+    fn inode(&self) -> &Inode;
+
+    /// What is at page `page` of the address space; `None` gives the process a `SIGBUS`.
     fn page(&self, page: u64) -> Option<Page<'_>>;
 
-    /// Reads the bytes at `offset` of the file for a debugger, as many as there are; gives how many.
+    /// Reads the bytes at `offset` of the address space for a debugger, as many as there are; gives how many.
     fn peek(&self, offset: u64, to: &mut [u8]) -> usize;
 
-    /// Writes the bytes at `offset` of the file for a debugger, as many as there are; gives how many.
+    /// Writes the bytes at `offset` of the address space for a debugger, as many as there are; gives how many.
     fn poke(&self, offset: u64, from: &[u8]) -> usize;
 }
 
@@ -134,7 +138,7 @@ pub(crate) trait VmOperations: Send + Sync + Sized + 'static {
 ///
 /// The mapping has the kind and the cache mode of its first page. It can then not be grown, and does not go
 /// into core dumps. One of folios is not `VM_PFNMAP`: its pages are as good as any for `get_user_pages`. Nor
-/// is it `VM_MIXEDMAP` where it can have huge entries, which survive being split only so.
+/// is it `VM_MIXEDMAP`: huge entries survive being split only so, and a fork has nothing to copy.
 ///
 /// Fails with `EINVAL` where a process would get copies of its own of anything but cached folios: a copy is an
 /// ordinary page, which must be cached, and frames cannot be copied.
@@ -174,19 +178,22 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
         vma.vm_private_data = core::ptr::from_ref(this).cast_mut().cast();
     }
     this.opened(vma);
-    if !frames && is_shared(vma) && bytes(vma) <= AROUND {
-        map_now(this, vma, first.cache());
+    if let Page::Folio(page) = &first {
+        // A single folio of more than a few pages is mapped by the first fault for less.
+        let is_whole = bytes(vma) > EAGER && page.place().1.saturating_mul(PAGE) >= bytes(vma);
+        if is_shared(vma) && bytes(vma) <= AROUND && !is_whole {
+            map_now(this, vma, first.cache());
+        }
     }
     Ok(())
 }
 
 /// Maps all of a small mapping of folios, which costs less than the first fault would, and that
-/// is as much as one would map. The mapping becomes `VM_MIXEDMAP`: no huge entry fits in it. What is not in the
-/// mapping's cache mode is left out.
+/// is as much as one would map. What is not in the mapping's cache mode is left out.
 fn map_now<T: VmOperations>(this: &T, vma: &VmaNew, cache: Cache) {
     let has_failed = has_failed_memory();
     let mut pages = [core::ptr::null_mut(); AROUND_PAGES];
-    let mut count: c_ulong = 0;
+    let mut count: usize = 0;
     let all = first_page(vma)..first_page(vma).saturating_add(bytes(vma) / PAGE);
     for (slot, page) in pages.iter_mut().zip(all) {
         let Some(Page::Folio(page)) = this.page(page) else {
@@ -198,10 +205,31 @@ fn map_now<T: VmOperations>(this: &T, vma: &VmaNew, cache: Cache) {
         *slot = page.as_raw();
         count = count.saturating_add(1);
     }
-    // SAFETY: The VMA is being set up and write-locked. It is one of folios, so not `VM_PFNMAP`. There are `count` pages
-    // in the array, no more than the VMA has; `this`, which is borrowed, keeps them, and the callee takes references
-    // of its own. If it fails, faults will map what is missing.
-    unsafe { bindings::vm_insert_pages(vma.as_ptr(), vma.start(), pages.as_mut_ptr(), &mut count) };
+    // SAFETY: The VMA is being set up and write-locked. It is one of folios, so not `VM_PFNMAP`. It has as many pages as
+    // there are; `this`, which is borrowed, keeps them. If it fails, faults will map what is missing.
+    unsafe { insert(vma, vma.start(), pages.get_mut(..count).unwrap_or_default()) };
+}
+
+/// Maps `pages` from `address` on, as `vm_page_prot` says; whether all of them were mapped by this. It stops where something
+/// is mapped already, and where there is no memory for a page table.
+///
+/// Unlike `vm_insert_pages`, this does not make the mapping `VM_MIXEDMAP`, which a fork would copy entry by entry, and in
+/// which no huge entry fits.
+///
+/// # Safety
+///
+/// The VMA must be locked, not be `VM_PFNMAP`, and have the addresses. The pages must be valid ones of folios, which stay
+/// for the call; the entries take references of their own.
+unsafe fn insert(vma: &VmaRef, address: usize, pages: &mut [*mut bindings::page]) -> bool {
+    let mut action: bindings::mmap_action = pin_init::zeroed();
+    action.__bindgen_anon_1.map_kernel = bindings::mmap_action__bindgen_ty_1__bindgen_ty_3 {
+        start: address,
+        pages: pages.as_mut_ptr(),
+        nr_pages: pages.len(),
+        pgoff: 0,
+    };
+    // SAFETY: As the caller promises.
+    unsafe { bindings::map_kernel_pages_complete(vma.as_ptr(), &mut action) == 0 }
 }
 // ANCHOR_END: install
 
@@ -212,13 +240,14 @@ impl<T: VmOperations> Table<T> {
         open: Some(open::<T>),
         close: Some(close::<T>),
         fault: Some(fault::<T>),
+        map_pages: Some(map_pages),
         huge_fault: Some(huge_fault::<T>),
         access: Some(access::<T>),
         ..pin_init::zeroed()
     };
 }
 
-/// The first page of its file that a VMA maps.
+/// The first page of its address space that a VMA maps.
 pub(crate) fn first_page(vma: &VmaRef) -> u64 {
     // SAFETY: A `VmaRef` is valid and at least read-locked.
     unsafe { (*vma.as_ptr()).vm_pgoff as u64 }
@@ -244,7 +273,7 @@ pub(crate) fn is_shared(vma: &VmaRef) -> bool {
     vma.flags() & MAYSHARE != 0
 }
 
-/// What is at page `page` of the file that `vma`, which [`install`] has set up, maps. A page that does not fit to
+/// What is at page `page` of the address space that `vma`, which [`install`] has set up, maps. A page that does not fit to
 /// the VMA is left out: it would be a mapping with another cache mode, or a BUG in the memory manager.
 fn page_for<'a, T: VmOperations>(this: &'a T, vma: &VmaRef, page: u64) -> Option<Page<'a>> {
     this.page(page).filter(|page| page.fits(vma))
@@ -335,10 +364,16 @@ const HUGE_BYTES: u64 = HUGE_PAGES as u64 * PAGE;
 const AROUND_PAGES: usize = 16;
 const AROUND: u64 = AROUND_PAGES as u64 * PAGE;
 
+/// Bytes of a mapping that are mapped by mmap itself, wherever they are.
+pub(super) const EAGER: u64 = 4 * PAGE;
+
+/// Bytes that one page table maps.
+const TABLE: u64 = HUGE_BYTES;
+
 /// What a fault is about.
 struct Fault {
     vma: *mut bindings::vm_area_struct,
-    /// The address, at the start of a page, and the page of the file that belongs there.
+    /// The address, at the start of a page, and the page of the address space that belongs there.
     address: u64,
     page: u64,
     write: bool,
@@ -371,7 +406,7 @@ impl Fault {
         unsafe { VmaRef::from_raw(self.vma) }
     }
 
-    /// The page of the file at `address`; `None` if the VMA does not map `bytes` from there.
+    /// The page of the address space at `address`; `None` if the VMA does not map `bytes` from there.
     fn page_at(&self, vma: &VmaRef, address: u64, bytes: u64) -> Option<u64> {
         let end = address.checked_add(bytes)?;
         if address < vma.start() as u64 || end > vma.end() as u64 {
@@ -379,6 +414,23 @@ impl Fault {
         }
         let page = address.checked_sub(vma.start() as u64)? / PAGE;
         first_page(vma).checked_add(page)
+    }
+
+    /// Whether the memory manager, if it is given `page` for the fault, maps all of the page's folio, and as it should be.
+    fn is_of_whole(&self, vma: &VmaRef, page: &FolioPage<'_>) -> bool {
+        let (index, pages) = page.place();
+        if pages == 1 {
+            return false;
+        }
+        let bytes = pages.saturating_mul(PAGE);
+        let start = self.address.wrapping_sub(index.saturating_mul(PAGE));
+        // If these are as many as the folio has, and it begins where it is given to, that is also where a huge entry would
+        // begin: the memory manager makes one without a look at where in the folio the page lies.
+        let is_in_table = start % TABLE <= TABLE.saturating_sub(bytes);
+        is_in_table
+            && self.page_at(vma, start, bytes).is_some()
+            && !(self.write && is_told_of_stores(vma))
+            && !page.is_in_failed()
     }
 
     /// Whether it makes a copy of its own.
@@ -403,6 +455,11 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
             unsafe { (*vmf).page = page.get() };
             0
         }
+        Some(Page::Folio(page)) if fault.is_of_whole(vma, &page) => {
+            // SAFETY: As above.
+            unsafe { (*vmf).page = page.get() };
+            0
+        }
         // SAFETY: The fault is valid for the call, `fault` was made of it, and a folio fits only to a VMA of
         // folios.
         Some(Page::Folio(page)) => unsafe { fault_around(this, vmf, &fault, &page) },
@@ -416,10 +473,40 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
 }
 // ANCHOR_END: fault
 
+/// Maps nothing around a read, as [`fault`] does that itself.
+///
+/// Because it is there, the memory manager lets [`fault`] run while only the VMA is locked, and does not come back with all
+/// of the process's mappings locked.
+///
+/// # Safety
+///
+/// Takes anything.
+unsafe extern "C" fn map_pages(
+    _vmf: *mut bindings::vm_fault,
+    _first: c_ulong,
+    _last: c_ulong,
+) -> bindings::vm_fault_t {
+    0
+}
+
+/// Whether the memory manager, or the kernel for somebody, notes the first store to each page of a shared mapping
+/// (soft-dirty): entries are made read-only then.
+fn is_told_of_stores(vma: &VmaRef) -> bool {
+    // SAFETY: A `VmaRef` is valid and at least read-locked. The flags can be any.
+    let (now, otherwise) = unsafe {
+        let vma = &*vma.as_ptr();
+        (
+            vma.vm_page_prot,
+            bindings::vm_get_page_prot(vma.__bindgen_anon_2.vm_flags),
+        )
+    };
+    now.pgprot != otherwise.pgprot
+}
+
 /// Maps `page`, which a fault is about, and what lies around it.
 ///
-/// The memory manager is never given a page to map by itself: where a huge entry is possible, it makes one of the
-/// page's whole folio without a look at where in it the page lies. It would also cost more.
+/// The entries are as `vm_page_prot` says. Where the kernel notes who writes (soft-dirty), that is read-only: the first write
+/// to each page is a fault of its own, which the memory manager answers.
 ///
 /// # Safety
 ///
@@ -441,29 +528,57 @@ unsafe fn fault_around<T: VmOperations>(
     let has_failed = has_failed_memory();
     let start = (fault.address & !(AROUND - 1)).max(vma.start() as u64);
     let end = (fault.address | (AROUND - 1)).min(vma.end() as u64);
+    // What has the address, and fits as `page` does.
+    let at = |address| {
+        let around = fault.page_at(vma, address, PAGE)?;
+        match this.page(around)? {
+            Page::Folio(around) => {
+                let fits = around.cache() == page.cache() && !(has_failed && around.has_failed());
+                fits.then(|| around.as_raw())
+            }
+            Page::Frame(_) => None,
+        }
+    };
+    // Those that come without a gap, with the one that the fault is about among them.
+    let mut pages = [core::ptr::null_mut(); AROUND_PAGES];
+    let mut first = start;
+    let mut count: usize = 0;
+    for address in (start..end).step_by(PAGE_SIZE) {
+        match (at(address), pages.get_mut(count)) {
+            (Some(raw), Some(slot)) => {
+                *slot = raw;
+                count = count.saturating_add(1);
+            }
+            _ if address > fault.address => break,
+            _ => {
+                first = address.saturating_add(PAGE);
+                count = 0;
+            }
+        }
+    }
+    // SAFETY: The VMA is locked, has the addresses, and is not `VM_PFNMAP`, as `page` fits to it; `this`, which is borrowed,
+    // keeps the pages.
+    if unsafe {
+        insert(
+            vma,
+            first as usize,
+            pages.get_mut(..count).unwrap_or_default(),
+        )
+    } {
+        return DONE;
+    }
+    // Some are mapped already, or there is no memory for the page table, or a huge entry has come up.
     // SAFETY: The caller promises a valid fault.
     let mut other = unsafe { core::ptr::read(vmf) };
-    for address in (start..end).step_by(PAGE_SIZE) {
-        let around = fault
-            .page_at(vma, address, PAGE)
-            .and_then(|page| this.page(page));
-        let Some(Page::Folio(around)) = around else {
-            continue;
-        };
-        // `page` fits to the VMA.
-        if around.cache() != page.cache() || (has_failed && around.has_failed()) {
-            continue;
-        }
+    for (raw, address) in pages.iter().take(count).zip((first..).step_by(PAGE_SIZE)) {
         other.__bindgen_anon_1.address = address as usize;
-        // The entry is as `vm_page_prot` says. Where the kernel notes who writes (soft-dirty), that is read-only:
-        // the first write to each page is a fault of its own, which the memory manager answers.
         // SAFETY: The fault differs from a valid one in its address, which is in the same VMA; the callee
-        // looks at nothing else in it. It takes a reference of its own. The VMA is not `VM_PFNMAP`, as `page`
-        // fits to it, and `around` has the same kind and cache mode.
-        let result =
-            unsafe { bindings::vmf_insert_page_mkwrite(&mut other, around.as_raw(), false) };
+        // looks at nothing else in it. It takes a reference of its own. The VMA is not `VM_PFNMAP`, and the page has its
+        // kind and cache mode.
+        let result = unsafe { bindings::vmf_insert_page_mkwrite(&mut other, *raw, false) };
         if result != DONE {
-            // There is no memory for the page table, which is the same for all of them.
+            // There is no memory for the page table, which is the same for all of them, or it is a huge entry: the
+            // memory manager tries again.
             return result;
         }
     }
@@ -480,8 +595,8 @@ enum Middle {
 }
 
 impl Middle {
-    /// What it has now, where a fault is. What is nothing becomes a table or a huge entry at any time, the
-    /// latter not while the folio is locked.
+    /// What it has now, where a fault is. What is nothing becomes a table or a huge entry at any time, and the
+    /// other way round.
     ///
     /// # Safety
     ///
@@ -535,14 +650,21 @@ unsafe extern "C" fn huge_fault<T: VmOperations>(
     let Some((folio, page)) = huge() else {
         return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
     };
+    // SAFETY: The fault is valid for the call. The folio has the order of a huge entry, and lies in the VMA as one does. The
+    // callee takes a reference of its own.
+    let insert = |is_store| unsafe { bindings::vmf_insert_folio_pmd(vmf, folio, is_store) };
+    // SAFETY: The fault is valid for the call.
+    if unsafe { Middle::of(vmf) } == Middle::Nothing {
+        // By the time that the callee looks, these may be small entries, for which it must not be told of a store.
+        return insert(false);
+    }
+    // Small entries are not put where a huge one was while the folio is locked.
     let _lock = page.lock_huge();
     // SAFETY: The fault is valid for the call.
-    if unsafe { Middle::of(vmf) } == Middle::Table {
-        // Another thread was faster, for which huge entries are switched off.
-        return bindings::vm_fault_reason_VM_FAULT_NOPAGE;
+    match unsafe { Middle::of(vmf) } {
+        Middle::Huge => insert(fault.write),
+        // Another thread was faster, or huge entries are switched off.
+        _ => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
     }
-    // SAFETY: The folio has the order of a huge entry, and lies in the VMA as one does. The callee
-    // takes a reference of its own.
-    unsafe { bindings::vmf_insert_folio_pmd(vmf, folio, fault.write) }
 }
 // ANCHOR_END: huge

@@ -201,33 +201,13 @@ fn private_stores_stay_private() {
 }
 
 fn all_of_it_without_huge_pages() {
-    let _never = HugePages::never();
+    // Not by the system's setting, at which the memory manager does not look when it maps a folio as a whole.
+    rustix::thread::disable_transparent_huge_pages(true).expect("prctl");
     one_call_carries_it_all();
     each_page_is_where_it_belongs();
     each_page_is_where_it_belongs_in_a_mapping_of_a_part();
     parts_go_and_change_and_the_rest_stays();
     private_stores_stay_private();
-}
-
-/// The system's huge pages, switched off until this is dropped.
-struct HugePages(String);
-
-impl HugePages {
-    const SETTING: &str = "/sys/kernel/mm/transparent_hugepage/enabled";
-
-    fn never() -> Self {
-        let text = fs::read_to_string(Self::SETTING).expect("a setting");
-        let (_, rest) = text.split_once('[').expect("a choice");
-        let (chosen, _) = rest.split_once(']').expect("a choice");
-        fs::write(Self::SETTING, "never").expect("root");
-        Self(chosen.to_owned())
-    }
-}
-
-impl Drop for HugePages {
-    fn drop(&mut self) {
-        fs::write(Self::SETTING, &self.0).expect("root");
-    }
 }
 
 fn a_mapping_that_is_made_at_once_is_like_any() {

@@ -56,6 +56,7 @@ mod modprobe;
 mod node;
 mod options;
 mod oracle;
+mod orders;
 mod pagemap;
 mod pagetable;
 mod pci;
@@ -109,6 +110,7 @@ fn main() -> ExitCode {
         ("map", map::TESTS),
         ("coherence", coherence::TESTS),
         ("large", large::TESTS),
+        ("orders", orders::TESTS),
         ("counts", counts::TESTS),
         ("poll", poll::TESTS),
         ("lifetime", lifetime::TESTS),

@@ -6,6 +6,8 @@ use crate::driver::get;
 use crate::sys::{Map, PAGE};
 use std::fs::{self, File};
 
+const PRESENT: u64 = 1 << 63;
+
 /// The frame numbers of a mapping's pages, all of which are brought in.
 pub(crate) fn frames(map: &Map) -> Vec<u64> {
     let pages = map.len() / PAGE;
@@ -13,12 +15,19 @@ pub(crate) fn frames(map: &Map) -> Vec<u64> {
         map.read(page * PAGE..page * PAGE + 8);
     }
     let frame = |entry: u64| {
-        const PRESENT: u64 = 1 << 63;
         const FRAME: u64 = (1 << 55) - 1;
         assert!(entry & PRESENT != 0, "a page that was read is not there");
         entry & FRAME
     };
     entries(map).into_iter().map(frame).collect()
+}
+
+/// Whether each of a mapping's pages is in the page table.
+pub(crate) fn present(map: &Map) -> Vec<bool> {
+    entries(map)
+        .into_iter()
+        .map(|entry| entry & PRESENT != 0)
+        .collect()
 }
 
 /// Whether each of a mapping's pages was written since [`clear_soft_dirty`].

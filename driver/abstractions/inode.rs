@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Inodes without a name: the address space that the mappings of one thing are in, through whatever file.
+//!
+//! Nothing is ever in their page cache.
+//!
+//! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
+//! [`include/linux/pseudo_fs.h`](srctree/include/linux/pseudo_fs.h)
+
+use core::ptr::NonNull;
+use kernel::{
+    bindings,
+    error::from_err_ptr,
+    prelude::*,
+    sync::Arc,
+    types::Opaque, //
+};
+
+extern "C" {
+    /// `pseudo_fs.h` has it, of which the kernel makes no bindings. What it gives needs nothing more here.
+    fn init_pseudo(context: *mut bindings::fs_context, magic: c_ulong) -> *mut c_void;
+}
+
+/// The type of a file system that nobody but us can mount: it is not registered.
+struct Type(Opaque<bindings::file_system_type>);
+
+// SAFETY: The kernel locks what it changes in it.
+unsafe impl Sync for Type {}
+
+/// It has no owner: a mount would keep the module that unmounts it.
+static TYPE: Type = Type(Opaque::new(bindings::file_system_type {
+    name: c"chrdev_space".to_bytes_with_nul().as_ptr().cast(),
+    init_fs_context: Some(init_context),
+    kill_sb: Some(bindings::kill_anon_super),
+    ..pin_init::zeroed()
+}));
+
+/// # Safety
+///
+/// Called by the VFS only, for a context that is being set up.
+unsafe extern "C" fn init_context(context: *mut bindings::fs_context) -> c_int {
+    /// What statfs would tell of it, if there were a way to ask.
+    const MAGIC: c_ulong = 0x6368_7264;
+    // SAFETY: The caller promises the context.
+    match unsafe { init_pseudo(context, MAGIC) }.is_null() {
+        true => ENOMEM.to_errno(),
+        false => 0,
+    }
+}
+
+/// A file system for inodes.
+///
+/// # Invariants
+///
+/// It is mounted until `self` is dropped.
+pub(crate) struct Mount(NonNull<bindings::vfsmount>);
+
+// SAFETY: A mount belongs to no thread.
+unsafe impl Send for Mount {}
+
+// SAFETY: What can be done with `&Mount` is done by functions that lock what they change.
+unsafe impl Sync for Mount {}
+
+impl Mount {
+    /// Mounts one.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: The type lives as long as the module, which outlives the mount.
+        let mount = from_err_ptr(unsafe { bindings::kern_mount(TYPE.0.get()) })?;
+        // INVARIANT: It was just mounted.
+        Ok(Self(NonNull::new(mount).ok_or(ENOMEM)?))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant it is mounted; nobody has an inode of it any more.
+        unsafe { bindings::kern_unmount(self.0.as_ptr()) };
+    }
+}
+
+/// An inode.
+///
+/// # Invariants
+///
+/// `inode` is valid, with a reference that is ours, and is of `_mount`.
+pub(crate) struct Inode {
+    inode: NonNull<bindings::inode>,
+    /// Goes after the inode.
+    _mount: Arc<Mount>,
+}
+
+// SAFETY: An inode belongs to no thread.
+unsafe impl Send for Inode {}
+
+// SAFETY: What can be done with `&Inode` is done by functions that lock what they change.
+unsafe impl Sync for Inode {}
+
+impl Inode {
+    /// An inode whose address space has `size` bytes. The memory manager maps a folio as a whole only where all of it
+    /// comes before that.
+    pub(crate) fn new(mount: Arc<Mount>, size: u64) -> Result<Self> {
+        let size = i64::try_from(size)?;
+        // SAFETY: By its invariant the mount is valid, and so is its superblock.
+        let inode = unsafe { bindings::alloc_anon_inode((*mount.0.as_ptr()).mnt_sb) };
+        let inode = NonNull::new(from_err_ptr(inode)?).ok_or(ENOMEM)?;
+        // SAFETY: Nobody else knows the inode yet.
+        unsafe { (*inode.as_ptr()).i_size = size };
+        // INVARIANT: `alloc_anon_inode` gave the reference.
+        Ok(Self {
+            inode,
+            _mount: mount,
+        })
+    }
+
+    /// Has the mappings of `file` be in this inode's address space, and stores into them leave the times of the
+    /// file's own inode alone.
+    ///
+    /// # Safety
+    ///
+    /// Nobody else uses the file yet. `self` must live until it is released.
+    pub(super) unsafe fn attach(&self, file: *mut bindings::file) {
+        // The bindings lack it, because it is a macro with a cast.
+        const FMODE_NOCMTIME: bindings::fmode_t = 1 << 11;
+        // SAFETY: The caller promises the file, and by the type's invariant the inode is valid.
+        unsafe {
+            let mapping = (*self.inode.as_ptr()).i_mapping;
+            (*file).f_mapping = mapping;
+            (*file).f_wb_err = bindings::errseq_sample(&raw mut (*mapping).wb_err);
+            (*file).f_mode |= FMODE_NOCMTIME;
+        }
+    }
+}
+
+impl Drop for Inode {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant, the reference is ours.
+        unsafe { bindings::iput(self.inode.as_ptr()) };
+    }
+}
