@@ -55,6 +55,12 @@ pub const SYNC: u32 = ioctl::<Range>(IN, 6);
 /// Argument: [`Range`], in, with no flags.
 pub const EXPORT: u32 = ioctl::<Range>(IN, 7);
 
+/// Tell which pages of tracked windows may have changed, and have the next store to each page be noticed. A look marks the
+/// generation that was before it seen by this open file. The file must be open for reading. A range without a tracked window is `EOPNOTSUPP`; one that is empty or runs past the
+/// device's end, no room, and a generation that has not been are `EINVAL`.
+/// Argument: [`Changes`], in and out.
+pub const CHANGES: u32 = ioctl::<Changes>(IN | OUT, 8);
+
 /// [`SYNC`]: the processor reads. At least one of this and [`SYNC_WRITE`] must be given.
 pub const SYNC_READ: u32 = 1;
 /// [`SYNC`]: the processor writes, for which file and windows must be writable.
@@ -95,6 +101,9 @@ pub const ACCESS_WRITE: u32 = 2;
 /// [`Window::address`]: not one address, or not for this caller to know.
 pub const ADDRESS_UNKNOWN: u64 = u64::MAX;
 
+/// [`Window::flags`], a bit: stores into the window are noticed, see [`CHANGES`].
+pub const WINDOW_TRACKED: u32 = 1;
+
 /// What [`INFO`] tells of a device.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -105,7 +114,8 @@ pub struct Info {
     pub windows: u32,
     /// Size of the device in bytes: the end of its last window.
     pub size: u64,
-    /// The change counter: every clear, reset, `write(2)` and [`NOTIFY`] adds one.
+    /// The change counter: every clear, reset, `write(2)` and [`NOTIFY`] adds one. With tracked windows they add more, and so
+    /// does a store that is noticed.
     pub generation: u64,
     /// Zero.
     pub reserved: [u64; 5],
@@ -117,7 +127,7 @@ pub struct Info {
 pub struct Window {
     /// In: which window, counted from zero in order of offset.
     pub index: u32,
-    /// In: zero.
+    /// In: zero. Out: `WINDOW_*` bits.
     pub flags: u32,
     /// Where in the device the window starts, in bytes; a multiple of the page size.
     pub offset: u64,
@@ -150,6 +160,44 @@ pub struct Range {
     pub flags: u32,
     /// Zero.
     pub reserved: u32,
+}
+
+/// What [`CHANGES`] asks, and is told.
+///
+/// Where all of the range has not been looked at, the call leaves in the structure what asks for the rest: call again with it as
+/// it is, until `size` is zero. Only then is the look complete.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// In: which changes: those after this generation. Zero is all since the device was made.
+    pub since: u64,
+    /// In: zero, or what it was after the call that this one goes on with. Out: the generation that the look is complete up to:
+    /// what the next look is told as `since`.
+    pub generation: u64,
+    /// In: first byte. Out: first byte that was not looked at.
+    pub offset: u64,
+    /// In: bytes; zero is `EINVAL`. Out: bytes that were not looked at.
+    pub size: u64,
+    /// In: address of an array of [`Change`].
+    pub changes: u64,
+    /// In: elements of the array; zero is `EINVAL`.
+    pub room: u32,
+    /// Out: elements that were filled in.
+    pub count: u32,
+    /// In: zero.
+    pub flags: u32,
+    /// Zero, in and out.
+    pub reserved: [u32; 3],
+}
+
+/// Bytes of one tracked window that may have changed, one page after the other; an element of what [`CHANGES`] tells.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// First byte, counted from the start of the device.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
 }
 
 impl Default for Window {
@@ -187,4 +235,6 @@ const _: () = {
     assert!(size_of::<Info>() == 64 && offset_of!(Info, reserved) == 24);
     assert!(size_of::<Window>() == 128 && offset_of!(Window, name) == 64);
     assert!(size_of::<Range>() == 24);
+    assert!(size_of::<Changes>() == 64 && offset_of!(Changes, reserved) == 52);
+    assert!(size_of::<Change>() == 16);
 };

@@ -64,7 +64,7 @@ fn rust_constants() -> BTreeMap<&'static str, Value> {
     }
     constants! {
         VERSION REGION_NAME MAGIC MEM_CLEAR MEM_RESET INFO WINDOW CLEAR RESET NOTIFY SEEN SYNC
-        EXPORT SYNC_READ SYNC_WRITE SYNC_END RESET_TEXT FILL NAME_SIZE MEMORY_PAGES MEMORY_CONTIGUOUS MEMORY_DMA MEMORY_PHYSICAL CACHE_CACHED
+        EXPORT CHANGES WINDOW_TRACKED SYNC_READ SYNC_WRITE SYNC_END RESET_TEXT FILL NAME_SIZE MEMORY_PAGES MEMORY_CONTIGUOUS MEMORY_DMA MEMORY_PHYSICAL CACHE_CACHED
         CACHE_WRITECOMBINE CACHE_NONCACHED ACCESS_READ ACCESS_WRITE ADDRESS_UNKNOWN
     }
 }
@@ -94,13 +94,18 @@ fn rust_structures() -> Vec<(&'static str, usize, Vec<Field>)> {
             index flags offset size address memory cache access reserved name
         }),
         structure!("chrmem_range", Range { offset size flags reserved }),
+        structure!("chrmem_change", Change { offset size }),
+        structure!("chrmem_changes", Changes {
+            since generation offset size changes room count flags reserved
+        }),
     ]
 }
 
 /// The name in C of a constant of [`abi`].
 fn c_name(rust_name: &str) -> String {
     match rust_name {
-        "MAGIC" | "INFO" | "WINDOW" | "CLEAR" | "RESET" | "NOTIFY" | "SEEN" | "SYNC" | "EXPORT" => {
+        "MAGIC" | "INFO" | "WINDOW" | "CLEAR" | "RESET" | "NOTIFY" | "SEEN" | "SYNC" | "EXPORT"
+        | "CHANGES" => {
             format!("CHRMEM_IOC_{rust_name}")
         }
         name => format!("CHRMEM_{name}"),
@@ -296,5 +301,8 @@ fn no_item_of_abi_is_left_out() {
     };
     let constants: Vec<_> = rust_constants().into_keys().collect();
     assert_eq!(named("const"), constants);
-    assert_eq!(named("struct"), ["Info", "Range", "Window"]);
+    assert_eq!(
+        named("struct"),
+        ["Change", "Changes", "Info", "Range", "Window"]
+    );
 }

@@ -33,6 +33,9 @@
 #define CHRMEM_ACCESS_READ	1
 #define CHRMEM_ACCESS_WRITE	2
 
+/* chrmem_window.flags, bits */
+#define CHRMEM_WINDOW_TRACKED	1 /* stores are noticed: see CHRMEM_IOC_CHANGES */
+
 /* chrmem_range.flags of CHRMEM_IOC_SYNC, bits; the file must be open for the access */
 #define CHRMEM_SYNC_READ	1 /* the processor reads ... */
 #define CHRMEM_SYNC_WRITE	2 /* ... or writes: at least one of them */
@@ -46,7 +49,8 @@
  * @version: CHRMEM_VERSION
  * @windows: number of windows
  * @size: bytes: the end of the last window
- * @generation: change counter: every clear, reset, write(2) and notify adds one
+ * @generation: change counter: every clear, reset, write(2) and notify adds one;
+ *	with tracked windows they add more, and so does a store that is noticed
  * @reserved: zero
  */
 struct chrmem_info {
@@ -60,7 +64,7 @@ struct chrmem_info {
 /**
  * struct chrmem_window - what CHRMEM_IOC_WINDOW tells of one window
  * @index: in: which window, counted from zero in order of offset
- * @flags: in: zero
+ * @flags: in: zero; out: CHRMEM_WINDOW_* bits
  * @offset: where in the device the window starts, in bytes
  * @size: bytes
  * @address: physical or bus address, or CHRMEM_ADDRESS_UNKNOWN
@@ -97,6 +101,44 @@ struct chrmem_range {
 	__u32 reserved;
 };
 
+/**
+ * struct chrmem_change - bytes of one tracked window that may have changed
+ * @offset: first byte, counted from the start of the device
+ * @size: bytes
+ */
+struct chrmem_change {
+	__aligned_u64 offset;
+	__aligned_u64 size;
+};
+
+/**
+ * struct chrmem_changes - what CHRMEM_IOC_CHANGES asks, and is told
+ * @since: in: changes after this generation; zero is all since the device was made
+ * @generation: in: zero, or as the call left it that this one goes on with;
+ *	out: what the look is complete up to: @since of the next look
+ * @offset: in: first byte; out: first byte that was not looked at
+ * @size: in: bytes, zero is EINVAL; out: bytes that were not looked at
+ * @changes: in: address of an array of struct chrmem_change
+ * @room: in: elements of the array, zero is EINVAL
+ * @count: out: elements that were filled in
+ * @flags: in: zero
+ * @reserved: zero, in and out
+ *
+ * Call again with the structure as it is until @size is zero: then the look is
+ * complete.
+ */
+struct chrmem_changes {
+	__aligned_u64 since;
+	__aligned_u64 generation;
+	__aligned_u64 offset;
+	__aligned_u64 size;
+	__aligned_u64 changes;
+	__u32 room;
+	__u32 count;
+	__u32 flags;
+	__u32 reserved[3];
+};
+
 /* The bare numbers that driver textbooks use; no argument. */
 #define CHRMEM_MEM_CLEAR	0x0 /* zero every window */
 #define CHRMEM_MEM_RESET	0x1 /* the same, then CHRMEM_RESET_TEXT at the start */
@@ -114,5 +156,11 @@ struct chrmem_range {
  * Other drivers can only import one that is writable.
  */
 #define CHRMEM_IOC_EXPORT	_IOW(CHRMEM_IOC_MAGIC, 7, struct chrmem_range)
+/*
+ * Which pages of tracked windows may have changed; the next store to each page is
+ * noticed, and the generation that was before the look is marked seen. The file must
+ * be open for reading. A range without a tracked window is EOPNOTSUPP.
+ */
+#define CHRMEM_IOC_CHANGES	_IOWR(CHRMEM_IOC_MAGIC, 8, struct chrmem_changes)
 
 #endif /* _UAPI_LINUX_CHRMEM_H */
