@@ -2,6 +2,7 @@
 
 //! One character device.
 
+use crate::changes::{Changes, WatchChanges};
 use crate::cpu_access::{CpuAccess, Direction};
 use crate::error::{Error, Result};
 use crate::file::{File, Paging};
@@ -279,7 +280,7 @@ impl Device {
     }
 
     /// Tells everyone who waits for the device that it has changed: adds one to its generation. For
-    /// changes made through a mapping, which the driver cannot see.
+    /// changes made through a mapping of a window that is not tracked, which the driver cannot see.
     ///
     /// # Errors
     ///
@@ -338,6 +339,90 @@ impl Device {
             Ok(false) => Ok(None),
             Err(errno) => Err(self.file().refused("wait for a change of", errno)),
         }
+    }
+
+    /// What has changed in the tracked windows since generation `since`; zero is all since the device was made. Windows that are not
+    /// tracked are left out.
+    ///
+    /// The generation is what the last look gave, or [`seen`](Self::seen). Stores through mappings count, [`write_at`](Self::write_at)
+    /// and [`clear`](Self::clear) as well; nothing is missed, but a page can be told of once too often. Stores by
+    /// hardware are not noticed, nor are those by a system call that pinned the page before the look, as `O_DIRECT` does.
+    ///
+    /// After a look, the device is readable to `poll` once something changes that the look may not have found. A page
+    /// that was stored into is noticed again only after a look: look first, then wait.
+    ///
+    /// # Errors
+    ///
+    /// `OPNOTSUPP` if no window is tracked, `INVAL` if there has been no generation `since` yet, `BADF` if the device was opened
+    /// for writing only.
+    ///
+    /// ```no_run
+    /// let device = chrmem::Device::open("/dev/chrmem-frames")?;
+    /// let memory = device.map(..)?;
+    /// let before = device.changes(0)?.generation;
+    /// memory.write(5000, &7u32)?;
+    /// assert_eq!(device.changes(before)?.ranges, [4096..8192]);
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    pub fn changes(&self, since: u64) -> Result<Changes> {
+        self.changes_in(.., since)
+    }
+
+    /// The same, of a range. It lies in the device, and may have holes.
+    ///
+    /// # Errors
+    ///
+    /// As [`changes`](Self::changes). `OPNOTSUPP` if there is no tracked window in the range, `INVAL` if the range is empty or runs
+    /// past the device's end.
+    ///
+    /// ```no_run
+    /// let device = chrmem::Device::open("/dev/chrmem-frames")?;
+    /// let window = device.window(0)?;
+    /// let changes = device.changes_in(window.range(), 0)?;
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    pub fn changes_in(&self, range: impl RangeBounds<u64>, since: u64) -> Result<Changes> {
+        let (start, end) = self.limits(&range)?;
+        let mut found = [abi::Change::default(); 64];
+        let mut look = abi::Changes {
+            since,
+            offset: start,
+            size: end.saturating_sub(start),
+            ..Default::default()
+        };
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        loop {
+            let count = raw::changes(self.as_fd(), &mut look, &mut found).map_err(|errno| {
+                let tried =
+                    format_args!("look for changes after {since} in bytes {start}..{end} of")
+                        .to_string();
+                self.refused(tried, errno)
+            })?;
+            for change in found.iter().take(count) {
+                ranges.push(change.offset..change.offset.saturating_add(change.size));
+            }
+            if look.size == 0 {
+                return Ok(Changes {
+                    generation: look.generation,
+                    ranges,
+                });
+            }
+        }
+    }
+
+    /// Changes of the tracked windows as they come, first those since generation `since`.
+    ///
+    /// Waiting uses what this open file has seen: whoever else waits opens the device anew.
+    ///
+    /// ```no_run
+    /// let device = chrmem::Device::open("/dev/chrmem-frames")?;
+    /// for changes in device.watch_changes(device.seen()?) {
+    ///     println!("{:?}", changes?.ranges);
+    /// }
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    pub fn watch_changes(&self, since: u64) -> WatchChanges<'_> {
+        WatchChanges::new(self, since)
     }
 
     /// Begins an access by the processor to a range whose exported buffers devices use too: their caches
@@ -441,7 +526,7 @@ impl Device {
     }
 
     /// The error of a call that was to do `tried` with the device.
-    fn refused(&self, tried: impl Display, errno: Errno) -> Error {
+    pub(crate) fn refused(&self, tried: impl Display, errno: Errno) -> Error {
         self.file().refused(tried, errno)
     }
 }

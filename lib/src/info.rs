@@ -23,7 +23,7 @@ pub struct Info {
     /// Number of windows.
     pub windows: u32,
     /// The change counter: every clear, reset, write and notify adds one. Stores through a mapping
-    /// do not.
+    /// do not, unless its window is tracked.
     pub generation: u64,
 }
 
@@ -65,6 +65,8 @@ pub struct Window {
     /// Its physical address or, for [`MemoryKind::Dma`], its bus address. `None` if it has no
     /// single one or the caller lacks `CAP_SYS_RAWIO`.
     pub address: Option<u64>,
+    /// Whether stores into it are noticed: [`Device::changes`](crate::Device::changes) tells them.
+    pub tracked: bool,
 }
 
 impl Window {
@@ -98,6 +100,7 @@ impl From<abi::Window> for Window {
             cache: window.cache.into(),
             access: window.access.into(),
             address: (window.address != abi::ADDRESS_UNKNOWN).then_some(window.address),
+            tracked: window.flags & abi::WINDOW_TRACKED != 0,
         }
     }
 }
@@ -245,6 +248,7 @@ mod tests {
         assert_eq!((window.index, window.name.as_str()), (3, "buffer"));
         assert_eq!(window.range(), 4096..12288);
         assert_eq!(window.address, None);
+        assert!(!window.tracked);
         assert_eq!(window.memory, MemoryKind::Dma);
         assert_eq!(window.cache, CacheMode::WriteCombine);
         assert_eq!(
@@ -257,6 +261,9 @@ mod tests {
 
         raw.address = 0;
         assert_eq!(Window::from(raw).address, Some(0));
+
+        raw.flags = abi::WINDOW_TRACKED;
+        assert!(Window::from(raw).tracked);
     }
 
     #[test]

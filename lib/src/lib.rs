@@ -32,6 +32,7 @@
 //! | load and store atomically | [`Mapping::load`], [`Mapping::store`], [`Mapping::atomic`], [`Array::atomic`] |
 //! | do all of that with a part of a mapping | [`View`] |
 //! | tell others of a change, and wait for theirs | [`Device::notify`], [`Device::wait`] |
+//! | learn which pages others have stored into | [`Device::changes`], [`Device::watch_changes`] |
 //! | stream records to another process | [`ring`] |
 //! | share memory with hardware | [`Device::export`], [`Device::sync`] |
 //!
@@ -40,6 +41,7 @@
 mod array;
 mod atomic;
 mod bell;
+mod changes;
 mod cpu_access;
 mod device;
 mod error;
@@ -58,6 +60,7 @@ mod wait;
 pub use array::Array;
 pub use atomic::Atomic;
 pub use bell::{Bell, EventBell};
+pub use changes::{Changes, WatchChanges};
 pub use cpu_access::{CpuAccess, Direction};
 pub use device::Device;
 pub use error::{Error, Result};

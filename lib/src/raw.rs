@@ -103,6 +103,26 @@ pub(crate) fn export(fd: BorrowedFd<'_>, range: abi::Range) -> Result<OwnedFd, E
     unsafe { ioctl(fd, Export(range)) }
 }
 
+/// What has changed, as `look` asks: puts changes into `found`, and says in `look` what is left to ask. Gives how many they are.
+pub(crate) fn changes(
+    fd: BorrowedFd<'_>,
+    look: &mut abi::Changes,
+    found: &mut [abi::Change],
+) -> Result<usize, Errno> {
+    look.changes = found.as_mut_ptr().expose_provenance() as u64;
+    look.room = u32::try_from(found.len()).unwrap_or(u32::MAX);
+    // SAFETY: CHANGES's argument is one `abi::Changes`, read and then filled by the driver, which also fills at most
+    // `room` elements of the array at `changes`: that is `found`, which is borrowed mutably and has as many. Both are made
+    // of integers only, so every outcome is a value.
+    unsafe {
+        ioctl(
+            fd,
+            Updater::<{ abi::CHANGES as Opcode }, abi::Changes>::new(look),
+        )
+    }?;
+    Ok(found.len().min(look.count as usize))
+}
+
 /// EXPORT, whose result is a file descriptor.
 struct Export(abi::Range);
 

@@ -18,4 +18,8 @@ fn numbers_are_those_of_rustix() {
     assert_eq!(abi::SEEN, opcode::read::<u64>(abi::MAGIC, 5));
     assert_eq!(abi::SYNC, opcode::write::<abi::Range>(abi::MAGIC, 6));
     assert_eq!(abi::EXPORT, opcode::write::<abi::Range>(abi::MAGIC, 7));
+    assert_eq!(
+        abi::CHANGES,
+        opcode::read_write::<abi::Changes>(abi::MAGIC, 8)
+    );
 }
