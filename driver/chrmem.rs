@@ -24,6 +24,7 @@ mod number;
 mod pages;
 mod registry;
 mod stats;
+mod track;
 mod window;
 
 use abstractions::{
@@ -162,9 +163,11 @@ fn plain_device(registry: &Arc<Registry>, index: u32, size: u64) -> Result<Arc<D
                 cache: Cache::Cached,
                 address: None,
                 device: None,
+                track: false,
             },
         )?,
         access: Access::ReadWrite,
+        stamps: None,
     };
     window.memory.fill(0, size / 100, abi::FILL)?;
     let mut windows = KVec::new();

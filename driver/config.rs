@@ -65,6 +65,7 @@ use crate::{
         Published,
         Registry, //
     },
+    track::Stamps,
     window::{
         Access,
         Window, //
@@ -333,6 +334,7 @@ struct Settings {
     address: Option<u64>,
     device: Option<PciAddress>,
     fill: u8,
+    track: bool,
 }
 
 impl Default for Settings {
@@ -346,6 +348,7 @@ impl Default for Settings {
             address: None,
             device: None,
             fill: 0,
+            track: false,
         }
     }
 }
@@ -359,11 +362,13 @@ impl WindowFolder {
     const ADDRESS: usize = 5;
     const DEVICE: usize = 6;
     const FILL: usize = 7;
+    const TRACK: usize = 8;
 }
 
 impl Directory for WindowFolder {
     const ATTRIBUTES: &'static [&'static CStr] = &[
         c"offset", c"size", c"memory", c"cache", c"access", c"address", c"device", c"fill",
+        c"track",
     ];
     type Child = Nothing;
     type Default = Nothing;
@@ -388,6 +393,7 @@ impl Directory for WindowFolder {
                 None => to.write_str("none"),
             },
             Self::FILL => write!(to, "{}", settings.fill),
+            Self::TRACK => write!(to, "{}", u8::from(settings.track)),
             _ => Ok(()),
         }
     }
@@ -418,9 +424,26 @@ impl Settings {
             WindowFolder::ADDRESS => self.address = optional(text, "none", number::parse)?,
             WindowFolder::DEVICE => self.device = optional(text, "none", PciAddress::parse)?,
             WindowFolder::FILL => self.fill = u8::try_from(number::parse(text)?).ok()?,
+            WindowFolder::TRACK => {
+                self.track = match number::parse(text)? {
+                    0 => false,
+                    1 => true,
+                    _ => return None,
+                }
+            }
             _ => return None,
         }
         Some(())
+    }
+}
+
+impl Settings {
+    /// The stamps of a window of `size` bytes, if it is to be tracked.
+    fn stamps(&self, size: u64) -> Result<Option<Stamps>> {
+        if !self.track {
+            return Ok(None);
+        }
+        Stamps::new(usize::try_from(size / layout::PAGE)?).map(Some)
     }
 }
 
@@ -492,9 +515,11 @@ impl WindowFolder {
                     cache: settings.cache,
                     address: settings.address,
                     device: dma.as_ref(),
+                    track: settings.track,
                 },
             )?,
             access: settings.access,
+            stamps: settings.stamps(extent.size)?,
         };
         if settings.fill != 0 {
             let filled = window.memory.fill(0, extent.size, settings.fill);

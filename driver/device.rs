@@ -9,6 +9,7 @@
 #![deny(unsafe_code)]
 #![deny(clippy::arithmetic_side_effects)]
 
+use core::ops::Range;
 use kernel::{
     bindings::{
         POLLERR,
@@ -25,9 +26,7 @@ use kernel::{
     str::CString,
     sync::{
         atomic::{
-            Atomic,
             AtomicFlag,
-            Full,
             Relaxed, //
         },
         Arc,
@@ -48,6 +47,7 @@ use crate::{
             Destination,
             Source, //
         },
+        task,
         vma::Page,
         wait::WaitQueue, //
     },
@@ -64,6 +64,10 @@ use crate::{
         Mappings,
         RateLimit, //
     },
+    track::{
+        Clock,
+        Stamps, //
+    },
     window::Window, //
 };
 
@@ -76,7 +80,9 @@ pub(crate) struct Device {
     windows: KVec<Window>,
     /// Where the windows lie, in the same order.
     extents: KVec<Extent>,
-    generation: Atomic<u64>,
+    /// Counts its changes.
+    #[pin]
+    clock: Clock,
     /// Whether it was destroyed: nothing but its mappings works any more.
     removed: AtomicFlag,
     /// Woken whenever the generation grows.
@@ -101,13 +107,14 @@ impl Device {
         extents: KVec<Extent>,
     ) -> Result<Arc<Self>> {
         let inode = registry.inode(layout::size(&extents))?;
+        let is_tracked = windows.iter().any(|window| window.stamps.is_some());
         Arc::pin_init(
             pin_init!(Self {
                 name,
                 inode,
                 windows,
                 extents,
-                generation: Atomic::new(0),
+                clock <- Clock::new(is_tracked),
                 removed: AtomicFlag::new(false),
                 changed <- WaitQueue::new(c"Device::changed", static_lock_class!()),
                 mappings: Mappings::new(),
@@ -143,14 +150,13 @@ impl Device {
 
     /// Its change counter.
     pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Relaxed)
+        self.clock.generation()
     }
 
     /// Counts a change, and wakes those who wait for one.
     // ANCHOR: notify
     pub(crate) fn notify(&self) {
-        // Ordered after the change itself, and before the wake-up.
-        self.generation.fetch_add(1, Full);
+        self.clock.count();
         self.changed.wake(POLLIN | POLLRDNORM);
     }
     // ANCHOR_END: notify
@@ -167,6 +173,27 @@ impl Device {
         }
     }
 
+    /// Stamps the pages that `size` bytes from `start` of a window lie in, if it is tracked, after they were changed. Whoever calls this
+    /// then notifies.
+    fn stamp(&self, window: &Window, start: u64, size: u64) {
+        if let Some(stamps) = &window.stamps {
+            let end = start.saturating_add(size).div_ceil(layout::PAGE);
+            // CAST: The pages are as many as an array has elements.
+            stamps.stamp((start / layout::PAGE) as usize..end as usize, &self.clock);
+        }
+    }
+
+    /// A process is about to store into page `page`, which is locked.
+    pub(crate) fn stored(&self, page: u64) {
+        let Ok(Some((window, start, _))) = self.place(page.saturating_mul(layout::PAGE), 1) else {
+            return;
+        };
+        if let Some(stamps) = &window.stamps {
+            stamps.open(start / layout::PAGE, &self.clock);
+            self.changed.wake(POLLIN | POLLRDNORM);
+        }
+    }
+
     /// Copies bytes from `from` to `position`, of one window, and counts a change.
     // ANCHOR: write
     pub(crate) fn write(&self, position: u64, from: &mut Source<'_>) -> Result<usize> {
@@ -179,6 +206,8 @@ impl Device {
             return Err(EACCES);
         }
         let count = copied(window.memory.write(start, size, from)?)?;
+        // All that were to be written: after a fault, more may have been than are counted.
+        self.stamp(window, start, size);
         self.notify();
         Ok(count)
     }
@@ -229,6 +258,7 @@ impl Device {
         let first = self.windows.iter().find(|window| window.is_writable());
         if let Some(first) = first.filter(|_| result != Err(EINTR)) {
             first.memory.poke(0, abi::RESET_TEXT);
+            self.stamp(first, 0, abi::RESET_TEXT.len() as u64);
         }
         self.notify();
         result
@@ -267,11 +297,10 @@ impl Device {
             let from = extent.offset.max(offset);
             let to = extent.end().min(end);
             if from < to {
-                let filled = window.memory.fill(
-                    from.saturating_sub(extent.offset),
-                    to.saturating_sub(from),
-                    0,
-                );
+                let start = from.saturating_sub(extent.offset);
+                let size = to.saturating_sub(from);
+                let filled = window.memory.fill(start, size, 0);
+                self.stamp(window, start, size);
                 if filled == Err(EINTR) {
                     return filled;
                 }
@@ -359,10 +388,96 @@ impl Device {
         match self.place(offset, from.len() as u64) {
             Ok(Some((window, start, size))) => {
                 let from = from.get(..size as usize).unwrap_or_default();
-                window.memory.poke(start, from)
+                let count = window.memory.poke(start, from);
+                self.stamp(window, start, size);
+                count
             }
             _ => 0,
         }
+    }
+
+    /// What its clock shows: the last stamp, and the generation.
+    pub(crate) fn now(&self) -> (u64, u64) {
+        self.clock.now()
+    }
+
+    /// Whether there is a tracked window in `range`.
+    pub(crate) fn tracks(&self, range: &Range<u64>) -> bool {
+        self.tracked(range).next().is_some()
+    }
+
+    /// Closes the pages in `range`, of tracked windows, that are open. Fails with `EINTR` if the task is killed before it is done.
+    // ANCHOR: close
+    pub(crate) fn close(&self, range: &Range<u64>) -> Result {
+        for (window, stamps, pages) in self.tracked(range) {
+            for page in pages.filter(|page| stamps.is_open(*page)) {
+                let Some(Page::Folio(folio)) = window.memory.page(page) else {
+                    continue;
+                };
+                let locked = folio.lock();
+                // Somebody else may have been faster.
+                if stamps.is_open(page) {
+                    let first = window.extent.offset / layout::PAGE;
+                    self.inode.protect(first.saturating_add(page), &locked);
+                    stamps.close(page, &self.clock);
+                }
+                drop(locked);
+                if task::is_killed() {
+                    return Err(EINTR);
+                }
+            }
+        }
+        Ok(())
+    }
+    // ANCHOR_END: close
+
+    /// Calls `found` with what in `range`, of tracked windows, may have changed after `since`: runs of pages of one window,
+    /// at most `room` of them. Gives where it stopped: at the end of the range, or where there is no more room.
+    // ANCHOR: changes
+    pub(crate) fn changes(
+        &self,
+        since: u64,
+        range: &Range<u64>,
+        mut room: u32,
+        mut found: impl FnMut(Range<u64>) -> Result,
+    ) -> Result<u64> {
+        for (window, stamps, pages) in self.tracked(range) {
+            // The bytes of some pages, of those in the range.
+            let bytes = |pages: Range<u64>| {
+                let at = |page: u64| page.saturating_mul(layout::PAGE);
+                let start = window.extent.offset.saturating_add(at(pages.start));
+                let end = window.extent.offset.saturating_add(at(pages.end));
+                start.max(range.start)..end.min(range.end)
+            };
+            let mut at = pages.start;
+            while let Some(run) = stamps.later(at..pages.end, since) {
+                let bytes = bytes(run.clone());
+                if room == 0 {
+                    return Ok(bytes.start);
+                }
+                room = room.saturating_sub(1);
+                found(bytes)?;
+                at = run.end;
+            }
+        }
+        Ok(range.end)
+    }
+    // ANCHOR_END: changes
+
+    /// The tracked windows in `range`, with the pages of each that lie in it.
+    fn tracked<'a>(
+        &'a self,
+        range: &Range<u64>,
+    ) -> impl Iterator<Item = (&'a Window, &'a Stamps, Range<u64>)> {
+        let range = range.clone();
+        self.windows.iter().filter_map(move |window| {
+            let bytes = window.extent.within(&range);
+            let stamps = window.stamps.as_ref().filter(|_| !bytes.is_empty())?;
+            let page = |offset: u64| offset.saturating_sub(window.extent.offset);
+            let first = page(bytes.start) / layout::PAGE;
+            let end = page(bytes.end).div_ceil(layout::PAGE);
+            Some((window, stamps, first..end))
+        })
     }
 
     /// What the INFO ioctl tells.

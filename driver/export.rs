@@ -130,6 +130,10 @@ impl VmOperations for Export {
         self.device.page(page)
     }
 
+    fn stored(&self, page: u64) {
+        self.device.stored(page);
+    }
+
     fn peek(&self, offset: u64, to: &mut [u8]) -> usize {
         self.device.peek(offset, to)
     }

@@ -43,6 +43,7 @@ use crate::{
     abstractions::{
         chrdev::FileOperations,
         dmabuf::Access,
+        errno::eopnotsupp,
         inode::Inode,
         iov::{
             Destination,
@@ -146,6 +147,12 @@ impl FileOperations for OpenFile {
                 let descriptor = Export::open(&self.device, extent, is_writable(file))?;
                 return Ok(descriptor as isize);
             }
+            abi::CHANGES => {
+                if !is_readable(file) {
+                    return Err(EBADF);
+                }
+                self.changes(device, argument)?;
+            }
             abi::INFO => write(argument, &device.info())?,
             abi::WINDOW => window(device, argument)?,
             abi::SEEN => {
@@ -214,6 +221,10 @@ impl VmOperations for OpenFile {
         self.device.page(page)
     }
 
+    fn stored(&self, page: u64) {
+        self.device.stored(page);
+    }
+
     fn peek(&self, offset: u64, to: &mut [u8]) -> usize {
         self.device.peek(offset, to)
     }
@@ -230,6 +241,51 @@ impl OpenFile {
             return Err(ENODEV);
         }
         Ok(&self.device)
+    }
+
+    /// CHANGES. A look that begins marks what was the generation before it seen: whoever polls is woken by what changed later, also
+    /// by what this look has found already, as the page may be open since.
+    fn changes(&self, device: &Device, argument: UserPtr) -> Result {
+        let (mut reader, mut writer) =
+            UserSlice::new(argument, size_of::<abi::Changes>()).reader_writer();
+        let mut look: abi::Changes = reader.read()?;
+        if look.flags != 0 || look.reserved != [0; 3] || look.room == 0 {
+            return Err(EINVAL);
+        }
+        let range = match look.offset.checked_add(look.size) {
+            Some(end) if look.size != 0 && end <= device.size() => look.offset..end,
+            _ => return Err(EINVAL),
+        };
+        if !device.tracks(&range) {
+            return Err(eopnotsupp());
+        }
+        let (now, generation) = device.now();
+        if look.since > now || look.generation > now {
+            return Err(EINVAL);
+        }
+        let begins = look.generation == 0;
+        if begins {
+            device.close(&range)?;
+            // Before any stamp is looked at.
+            look.generation = device.now().0;
+        }
+        let array = UserPtr::from_addr(usize::try_from(look.changes)?);
+        let room = (look.room as usize).saturating_mul(size_of::<abi::Change>());
+        let mut array = UserSlice::new(array, room).writer();
+        look.count = 0;
+        look.offset = device.changes(look.since, &range, look.room, |bytes| {
+            look.count = look.count.saturating_add(1);
+            array.write(&abi::Change {
+                offset: bytes.start,
+                size: bytes.end.saturating_sub(bytes.start),
+            })
+        })?;
+        look.size = range.end.saturating_sub(look.offset);
+        writer.write(&look)?;
+        if begins {
+            self.seen.store(generation, Relaxed);
+        }
+        Ok(())
     }
 
     /// Logs what happened to a mapping, with the first printable bytes in it, if that is wanted.

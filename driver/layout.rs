@@ -29,6 +29,12 @@ impl Extent {
     pub(crate) fn end(self) -> u64 {
         self.offset.saturating_add(self.size)
     }
+
+    /// The part of `range` that lies in it; an empty one if there is none.
+    pub(crate) fn within(self, range: &core::ops::Range<u64>) -> core::ops::Range<u64> {
+        let start = self.offset.max(range.start);
+        start..self.end().min(range.end).max(start)
+    }
 }
 
 /// Why extents cannot be a device's windows. The number says which one, in the order given.

@@ -89,6 +89,8 @@ pub(crate) struct Request<'a> {
     pub(crate) address: Option<u64>,
     /// For `Dma`: for which device.
     pub(crate) device: Option<&'a Arc<dma::Device>>,
+    /// Whether each page is to be locked and made read-only alone.
+    pub(crate) track: bool,
 }
 
 /// Memory, locked in place. RAM is zeroed when it is made; a physical range is as it was.
@@ -123,11 +125,16 @@ impl Memory {
             pr_err!("{what}: this machine encrypts memory, which mappings of a device's would have to leave out\n");
             return Err(eopnotsupp());
         }
+        let is_pages = matches!(request.kind, Kind::Pages | Kind::Contiguous);
+        if request.track && !(is_pages && cache == Cache::Cached) {
+            pr_err!("{what}: track: only cached pages and contiguous memory can be tracked\n");
+            return Err(EINVAL);
+        }
         let backing = match (request.kind, request.address, request.device) {
             (kind @ (Kind::Pages | Kind::Contiguous), None, None) => {
                 let pages = match kind {
-                    Kind::Contiguous => Pages::contiguous(count, cache),
-                    _ => Pages::new(count, cache),
+                    Kind::Contiguous => Pages::contiguous(count, cache, request.track),
+                    _ => Pages::new(count, cache, request.track),
                 };
                 let pages = pages.inspect_err(|&error| match kind {
                     _ if error == EINTR => {

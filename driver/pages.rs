@@ -31,19 +31,21 @@ pub(crate) enum Pages {
 }
 
 impl Pages {
-    /// Allocates `count` pages.
+    /// Allocates `count` pages; if `single`, each with a life of its own.
     // ANCHOR: new
-    pub(crate) fn new(count: usize, cache: Cache) -> Result<Self> {
+    pub(crate) fn new(count: usize, cache: Cache, single: bool) -> Result<Self> {
         Ok(match cache {
+            Cache::Cached if single => Self::Cached(Folios::single(count)?),
             Cache::Cached => Self::Cached(Folios::natural(count)?),
             _ => Self::Uncached(Uncached::new(Folios::single(count)?, cache)?),
         })
     }
     // ANCHOR_END: new
 
-    /// Allocates `count` pages in one physical run.
-    pub(crate) fn contiguous(count: usize, cache: Cache) -> Result<Self> {
+    /// Allocates `count` pages in one physical run; if `single`, each with a life of its own.
+    pub(crate) fn contiguous(count: usize, cache: Cache, single: bool) -> Result<Self> {
         Ok(match cache {
+            Cache::Cached if single => Self::Cached(Folios::run(count)?),
             Cache::Cached => Self::Cached(Folios::contiguous(count)?),
             _ => Self::Uncached(Uncached::new(Folios::run(count)?, cache)?),
         })

@@ -27,7 +27,8 @@ use crate::{
         Memory,
         CACHES, //
     },
-    registry::Charge, //
+    registry::Charge,
+    track::Stamps, //
 };
 
 /// An access mode.
@@ -57,6 +58,8 @@ pub(crate) struct Window {
     pub(crate) extent: Extent,
     pub(crate) memory: Memory,
     pub(crate) access: Access,
+    /// When its pages changed, if it is tracked.
+    pub(crate) stamps: Option<Stamps>,
     /// What it counts against the limit.
     pub(crate) _charge: Charge,
 }
@@ -77,6 +80,7 @@ impl Window {
         }
         Ok(Setup {
             huge: self.memory.has_huge_pages(),
+            track: self.stamps.is_some(),
         })
     }
     // ANCHOR_END: map
@@ -105,7 +109,10 @@ impl Window {
         let [(_, memory), (_, cache), (_, access)] = self.modes();
         abi::Window {
             index,
-            flags: 0,
+            flags: match self.stamps {
+                Some(_) => abi::WINDOW_TRACKED,
+                None => 0,
+            },
             offset: self.extent.offset,
             size: self.extent.size,
             address: address.unwrap_or(abi::ADDRESS_UNKNOWN),
@@ -119,14 +126,18 @@ impl Window {
 }
 
 impl fmt::Display for Window {
-    /// Name, offset, size, memory kind, cache mode and access mode, as the text files show them.
+    /// Name, offset, size, memory kind, cache mode and access mode, and whether it is tracked, as the text files show them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Extent { offset, size } = self.extent;
         let [(memory, _), (cache, _), (access, _)] = self.modes();
         f.write_fmt(fmt!(
             "{} {offset} {size} {memory} {cache} {access}",
             &*self.name
-        ))
+        ))?;
+        match self.stamps {
+            Some(_) => f.write_str(" track"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -8,6 +8,8 @@ use kernel::transmute::{
 };
 
 use crate::abi::{
+    Change,
+    Changes,
     Info,
     Range,
     Window, //
@@ -26,3 +28,12 @@ unsafe impl FromBytes for Window {}
 
 // SAFETY: Every field of `Range` is an integer: any bytes are a value.
 unsafe impl FromBytes for Range {}
+
+// SAFETY: `Changes` is `repr(C)` with five `u64`, then six `u32`: 64 bytes, none of them padding, which `abi.rs` asserts.
+unsafe impl AsBytes for Changes {}
+
+// SAFETY: Every field of `Changes` is an integer or an array of integers: any bytes are a value.
+unsafe impl FromBytes for Changes {}
+
+// SAFETY: `Change` is `repr(C)` with two `u64`: 16 bytes, none of them padding, which `abi.rs` asserts.
+unsafe impl AsBytes for Change {}

@@ -533,20 +533,22 @@ impl FolioPage<'_> {
     /// Locks the folio, if a huge entry can map it: so does the memory manager while it makes
     /// page-table entries, so that nobody makes a small one where somebody else makes a huge one.
     pub(super) fn lock_huge(&self) -> Option<LockedFolio<'_>> {
+        (self.order == HUGE).then(|| self.lock())
+    }
+
+    /// Locks its folio, which may sleep. Nobody makes an entry of it writable meanwhile that the memory manager asks about.
+    pub(crate) fn lock(&self) -> LockedFolio<'_> {
         const LOCKED: usize = 1 << bindings::pageflags_PG_locked;
-        if self.order != HUGE {
-            return None;
-        }
         let head = self.head.as_ptr();
         // SAFETY: The page is valid, and its flags are only ever changed atomically.
         let flags = unsafe { Atomic::from_ptr(&raw mut (*head).flags.f) };
         let free = flags.load(Relaxed) & !LOCKED;
         if flags.cmpxchg(free, free | LOCKED, Acquire).is_err() {
-            // SAFETY: The folio is valid, and faults may sleep.
+            // SAFETY: The folio is valid, and this is called in process context only, where it may sleep.
             unsafe { bindings::__folio_lock(head.cast()) };
         }
         // INVARIANT: It was locked here.
-        Some(LockedFolio(self))
+        LockedFolio(self)
     }
 
     /// Where in the folio it is, and how many pages that has.
@@ -591,7 +593,19 @@ impl FolioPage<'_> {
 /// # Invariants
 ///
 /// The folio of the page is locked by us.
-pub(super) struct LockedFolio<'a>(&'a FolioPage<'a>);
+pub(crate) struct LockedFolio<'a>(&'a FolioPage<'a>);
+
+impl LockedFolio<'_> {
+    /// The page by which it was locked.
+    pub(super) fn page(&self) -> &FolioPage<'_> {
+        self.0
+    }
+
+    /// Leaves it locked, for somebody else to unlock.
+    pub(super) fn leave(self) {
+        core::mem::forget(self);
+    }
+}
 
 impl Drop for LockedFolio<'_> {
     fn drop(&mut self) {

@@ -11,12 +11,23 @@ use core::ptr::NonNull;
 use kernel::{
     bindings,
     error::from_err_ptr,
+    page::PAGE_SIZE,
     prelude::*,
     sync::Arc,
     types::Opaque, //
 };
 
+use super::folio::LockedFolio;
+
 extern "C" {
+    /// `rmap.h` has it, of which the kernel makes no bindings either.
+    fn mapping_wrprotect_range(
+        mapping: *mut c_void,
+        first: c_ulong,
+        frame: c_ulong,
+        pages: c_ulong,
+    ) -> c_int;
+
     /// `pseudo_fs.h` has it, of which the kernel makes no bindings. What it gives needs nothing more here.
     fn init_pseudo(context: *mut bindings::fs_context, magic: c_ulong) -> *mut c_void;
 }
@@ -110,6 +121,23 @@ impl Inode {
             inode,
             _mount: mount,
         })
+    }
+
+    /// Makes page `page` of the address space, where `folio`'s page is, read-only in all shared mappings of it, also for processors
+    /// that have it cached: after this, the next store through each of them is a fault. It may sleep.
+    pub(crate) fn protect(&self, page: u64, folio: &LockedFolio<'_>) {
+        const PAGE: u64 = PAGE_SIZE as u64;
+        let frame = folio.page().address() / PAGE;
+        // SAFETY: By the type's invariant the inode is valid, and so is its address space. The page is borrowed; where it is mapped, the
+        // callee takes rights away only, with locks that come after that of a folio. It gives how many entries it changed.
+        unsafe {
+            mapping_wrprotect_range(
+                (*self.inode.as_ptr()).i_mapping.cast(),
+                page as c_ulong,
+                frame as c_ulong,
+                1,
+            )
+        };
     }
 
     /// Has the mappings of `file` be in this inode's address space, and stores into them leave the times of the

@@ -107,6 +107,9 @@ impl Frame<'_> {
 pub(crate) struct Setup {
     /// Whether it is worth trying to map it by huge page-table entries.
     pub(crate) huge: bool,
+    /// Whether [`VmOperations::stored`] is to be called, if it is a shared mapping of folios. Each folio should be a single page: of a
+    /// larger one, a store is told of once for all that one fault maps.
+    pub(crate) track: bool,
 }
 
 /// What happens to mappings.
@@ -126,6 +129,10 @@ pub(crate) trait VmOperations: Send + Sync + Sized + 'static {
 
     /// What is at page `page` of the address space; `None` gives the process a `SIGBUS`.
     fn page(&self, page: u64) -> Option<Page<'_>>;
+
+    /// A process is about to store into page `page`, which was not writable in this mapping. The page's folio is locked, until an entry
+    /// of the page table is writable. Called only where the mapping is set up so.
+    fn stored(&self, page: u64);
 
     /// Reads the bytes at `offset` of the address space for a debugger, as many as there are; gives how many.
     fn peek(&self, offset: u64, to: &mut [u8]) -> usize;
@@ -162,6 +169,7 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
     if frames {
         vma.set_io();
     }
+    let track = setup.track && !frames && is_shared(vma);
     // SAFETY: The mapping is being set up, so that nobody else uses it. The table lives for ever,
     // and `this` as long as the callbacks need it. `VM_PFNMAP` is right for frames, of which no
     // mapping has been made yet.
@@ -173,8 +181,16 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
         if setup.huge {
             vma.__bindgen_anon_2.vm_flags |= bindings::VM_HUGEPAGE;
         }
+        if track {
+            // As the memory manager does for such a table, but only after this: some entries are made here.
+            let flags = vma.__bindgen_anon_2.vm_flags & !bindings::VM_SHARED;
+            vma.vm_page_prot = bindings::vm_get_page_prot(flags);
+        }
         vma.vm_page_prot = first.cache().protect(vma.vm_page_prot);
-        vma.vm_ops = &Table::<T>::OPERATIONS;
+        vma.vm_ops = match track {
+            true => &Table::<T>::TRACKED,
+            false => &Table::<T>::OPERATIONS,
+        };
         vma.vm_private_data = core::ptr::from_ref(this).cast_mut().cast();
     }
     this.opened(vma);
@@ -245,6 +261,13 @@ impl<T: VmOperations> Table<T> {
         access: Some(access::<T>),
         ..pin_init::zeroed()
     };
+
+    /// The same, and it is told of stores. Because `page_mkwrite` is there, the memory manager makes writable entries only after it has
+    /// asked.
+    const TRACKED: bindings::vm_operations_struct = bindings::vm_operations_struct {
+        page_mkwrite: Some(page_mkwrite::<T>),
+        ..Self::OPERATIONS
+    };
 }
 
 /// The first page of its address space that a VMA maps.
@@ -271,6 +294,12 @@ fn has_frames(vma: &VmaRef) -> bool {
 pub(crate) fn is_shared(vma: &VmaRef) -> bool {
     // Not `VM_SHARED`, which the shared mapping of a file that was opened only for reading lacks.
     vma.flags() & MAYSHARE != 0
+}
+
+/// Whether `page_mkwrite` is called for a VMA that [`install`] has set up.
+fn is_tracked(vma: &VmaRef) -> bool {
+    // SAFETY: A `VmaRef` is valid and at least read-locked, and `install` has set its table.
+    unsafe { (*(*vma.as_ptr()).vm_ops).page_mkwrite.is_some() }
 }
 
 /// What is at page `page` of the address space that `vma`, which [`install`] has set up, maps. A page that does not fit to
@@ -460,6 +489,12 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
             unsafe { (*vmf).page = page.get() };
             0
         }
+        // The memory manager calls `page_mkwrite` only for a page that it is given.
+        Some(Page::Folio(page)) if fault.write && is_tracked(vma) => {
+            // SAFETY: As above.
+            unsafe { (*vmf).page = page.get() };
+            0
+        }
         // SAFETY: The fault is valid for the call, `fault` was made of it, and a folio fits only to a VMA of
         // folios.
         Some(Page::Folio(page)) => unsafe { fault_around(this, vmf, &fault, &page) },
@@ -472,6 +507,37 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
     }
 }
 // ANCHOR_END: fault
+
+/// A store to a page whose entry is read-only, or to one that [`fault`] has just given.
+///
+/// The folio stays locked until the entry is writable: whoever makes entries read-only holds that lock.
+///
+/// # Safety
+///
+/// Called by the memory manager only, for a VMA of [`Table<T>`] that it holds locked and a page that it maps, to which it has a
+/// reference.
+// ANCHOR: page_mkwrite
+unsafe extern "C" fn page_mkwrite<T: VmOperations>(
+    vmf: *mut bindings::vm_fault,
+) -> bindings::vm_fault_t {
+    // SAFETY: The fault is valid for the call.
+    let fault = unsafe { Fault::new(vmf) };
+    // SAFETY: A fault's VMA is valid, locked for the call, and has this table from `install`.
+    let (this, vma): (&T, _) = unsafe { (private(fault.vma), fault.vma()) };
+    // SAFETY: The fault is valid for the call.
+    let asked = unsafe { (*vmf).page };
+    match page_for(this, vma, fault.page) {
+        // What is unlocked in the end is the folio of the page that the memory manager asks about.
+        Some(Page::Folio(page)) if page.as_raw() == asked => {
+            let locked = page.lock();
+            this.stored(fault.page);
+            locked.leave();
+            bindings::vm_fault_reason_VM_FAULT_LOCKED
+        }
+        _ => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
+    }
+}
+// ANCHOR_END: page_mkwrite
 
 /// Maps nothing around a read, as [`fault`] does that itself.
 ///

@@ -178,6 +178,19 @@ proptest! {
     }
 
     #[test]
+    fn a_part_of_a_window_is_what_both_have((extents, offset, size) in case()) {
+        let range = offset..offset.saturating_add(size);
+        for extent in &extents {
+            let (part, window) = (extent.within(&range), extent.offset..extent.end());
+            let edges = [range.start, range.end, window.start, window.end];
+            for at in edges.into_iter().flat_map(|it| [it.wrapping_sub(1), it]) {
+                let expected = range.contains(&at) && window.contains(&at);
+                prop_assert_eq!(part.contains(&at), expected, "{}", at);
+            }
+        }
+    }
+
+    #[test]
     fn whole_pages_rounds_up(bytes: u64) {
         let wide = u128::from(bytes).next_multiple_of(u128::from(PAGE));
         let expected = u64::try_from(wide).ok().filter(|size| (1..=END_MAX).contains(size));

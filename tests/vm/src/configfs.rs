@@ -144,6 +144,7 @@ fn folders_have_files_and_defaults() {
             ("memory", "pages\n"),
             ("offset", "auto\n"),
             ("size", "0\n"),
+            ("track", "0\n"),
         ])
     );
 }
@@ -193,6 +194,8 @@ fn settings_take_what_they_should() {
         ("fill", "255", "255"),
         ("fill", "0x2a", "42"),
         ("fill", "0", "0"),
+        ("track", "1", "1"),
+        ("track", "0x0", "0"),
     ] {
         assert_eq!(folder.set("one", attribute, written), Ok(()), "{written:?}");
         assert_eq!(
@@ -273,6 +276,7 @@ fn settings_refuse_all_else() {
         match attribute {
             "memory" | "cache" | "access" => names.to_vec(),
             "device" => devices.to_vec(),
+            "track" => [&numbers[..], &["2", "1K", "yes"]].concat(),
             "fill" => [&numbers[..], &["256", "1K", "0x100"]].concat(),
             "offset" => [&numbers[..], &["none", "Auto"]].concat(),
             "address" => [&numbers[..], &["auto", "None"]].concat(),

@@ -32,7 +32,7 @@ crate::tests! {
 }
 
 /// Every command, and the bytes of its argument.
-const COMMANDS: [(u32, usize); 10] = [
+const COMMANDS: [(u32, usize); 11] = [
     (MEM_CLEAR, 0),
     (MEM_RESET, 0),
     (INFO, size_of::<abi::Info>()),
@@ -43,6 +43,7 @@ const COMMANDS: [(u32, usize); 10] = [
     (SEEN, size_of::<u64>()),
     (SYNC, size_of::<abi::Range>()),
     (EXPORT, size_of::<abi::Range>()),
+    (abi::CHANGES, size_of::<abi::Changes>()),
 ];
 
 /// The commands that change something.

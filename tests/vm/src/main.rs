@@ -76,6 +76,7 @@ mod sequence;
 mod splice;
 mod strangers;
 mod sys;
+mod track;
 #[path = "../../../xtask/src/trouble.rs"]
 mod trouble;
 mod windows;
@@ -133,6 +134,7 @@ fn main() -> ExitCode {
         ("destroy", destroy::TESTS),
         ("matrix", matrix::TESTS),
         ("races", races::TESTS),
+        ("track", track::TESTS),
         ("kinds", kinds::TESTS),
         ("cache", cache::TESTS),
         ("dmabuf", dmabuf::TESTS),

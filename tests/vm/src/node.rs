@@ -102,7 +102,7 @@ fn a_node_made_by_hand_is_the_same_device() {
 }
 
 /// Registers a mapping of a node as a buffer of io_uring's, and prints the answer.
-const REGISTER: &str = r#"
+pub(crate) const REGISTER: &str = r#"
 import ctypes, errno, mmap, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
 memory = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)
