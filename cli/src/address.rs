@@ -115,6 +115,8 @@ pub(crate) struct Part {
     pub(crate) range: Range<u64>,
     /// Whether it can be written.
     pub(crate) writable: bool,
+    /// Whether stores into it are noticed.
+    pub(crate) tracked: bool,
 }
 
 impl From<chrmem::Window> for Part {
@@ -122,6 +124,7 @@ impl From<chrmem::Window> for Part {
         Self {
             range: window.range(),
             writable: window.access.write,
+            tracked: window.tracked,
             window: window.name,
         }
     }
@@ -235,6 +238,7 @@ mod tests {
             window: window.to_owned(),
             range,
             writable: window != "b",
+            tracked: false,
         })
         .into()
     }

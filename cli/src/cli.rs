@@ -5,6 +5,7 @@
 use crate::commands::bench::{self, Bench};
 use crate::commands::cat::{self, Cat};
 use crate::commands::cdi::{self, Cdi};
+use crate::commands::changes;
 use crate::commands::clear::{self, Clear};
 use crate::commands::completions::{self, Completions};
 use crate::commands::create::{self, Create};
@@ -102,7 +103,7 @@ pub(crate) enum Command {
     },
     /// Wake everyone who waits for a device to change
     ///
-    /// For changes made through a mapping, which the driver cannot see.
+    /// For changes made through a mapping, which the driver cannot see unless the window is tracked.
     #[command(after_help = "Example:\n  chrmem notify camera")]
     Notify {
         #[command(flatten)]
@@ -110,13 +111,22 @@ pub(crate) enum Command {
     },
     /// Wait until a device changes, and print its new generation
     ///
-    /// A change is a clear, a reset, a write or a notify, but not a store through a mapping.
+    /// A change is a clear, a reset, a write or a notify, but not a store through a mapping, unless its
+    /// window is tracked.
     #[command(after_help = wait::EXAMPLE)]
     Wait(Wait),
+    /// Show which pages of a device have changed
+    ///
+    /// Knows the windows that were created with track=1: what is stored into them through mappings,
+    /// written or cleared. Prints one line for each run of pages, then the generation to go on with.
+    /// A page can be shown once too often; changes made by hardware are not shown.
+    #[command(after_help = changes::EXAMPLE)]
+    Changes(changes::Arguments),
     /// Watch a device change, in full screen
     ///
     /// Highlights bytes that change, including those stored through mappings. Reads the device and
-    /// maps nothing.
+    /// maps nothing. Where windows are tracked, the generation also counts stores, and only pages that
+    /// have changed are read.
     #[command(after_help = watch::EXAMPLE)]
     Watch(watch::Arguments),
     /// Print a file, or a part of it, through a mapping

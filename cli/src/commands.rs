@@ -5,6 +5,7 @@
 pub(crate) mod bench;
 pub(crate) mod cat;
 pub(crate) mod cdi;
+pub(crate) mod changes;
 pub(crate) mod clear;
 pub(crate) mod completions;
 pub(crate) mod create;

@@ -44,6 +44,8 @@ pub(crate) struct Window {
     pub(crate) access: String,
     /// The physical or bus address.
     pub(crate) address: Option<u64>,
+    /// Whether stores into it are noticed.
+    pub(crate) tracked: bool,
 }
 
 impl Window {
@@ -68,7 +70,7 @@ impl Description {
 
     /// Its windows, one a line.
     pub(crate) fn table(&self) -> Table {
-        let mut table = table(&[
+        let mut columns = vec![
             ("INDEX", Right),
             ("NAME", Left),
             ("OFFSET", Right),
@@ -77,9 +79,14 @@ impl Description {
             ("CACHE", Left),
             ("ACCESS", Left),
             ("ADDRESS", Right),
-        ]);
+        ];
+        let has_tracked = self.windows.iter().any(|window| window.tracked);
+        if has_tracked {
+            columns.push(("TRACKED", Left));
+        }
+        let mut table = table(&columns);
         for window in &self.windows {
-            table.add_row([
+            let mut row = vec![
                 window.index.to_string(),
                 window.name.clone(),
                 format!("{:#x}", window.offset),
@@ -88,7 +95,11 @@ impl Description {
                 window.cache.clone(),
                 window.access.clone(),
                 or_dash(window.address.map(|it| format!("{it:#x}"))),
-            ]);
+            ];
+            if has_tracked {
+                row.push(if window.tracked { "yes" } else { "no" }.to_owned());
+            }
+            table.add_row(row);
         }
         table
     }
@@ -105,6 +116,7 @@ impl From<chrmem::Window> for Window {
             cache: window.cache.to_string(),
             access: window.access.to_string(),
             address: window.address,
+            tracked: window.tracked,
         }
     }
 }

@@ -99,6 +99,7 @@ fn run(command: Command) -> Result<()> {
         Command::Reset { device } => commands::reset::run(&device),
         Command::Notify { device } => commands::notify::run(&device),
         Command::Wait(arguments) => commands::wait::run(&arguments, &mut out),
+        Command::Changes(arguments) => commands::changes::run(&arguments, &mut out),
         Command::Watch(arguments) => {
             // It has the terminal for itself.
             drop(out);

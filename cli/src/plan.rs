@@ -62,6 +62,7 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("address", Kind::SizeOr("none")),
     ("device", Kind::Text),
     ("fill", Kind::Byte),
+    ("track", Kind::Word(&["0", "1"])),
 ];
 
 impl FromStr for WindowPlan {
@@ -186,7 +187,7 @@ mod tests {
             ("name=a,size=4K", "a", &[("size", "4096")]),
             ("size=4K,name=a", "a", &[("size", "4096")]),
             (
-                "frames:16M,offset=0x1000000,memory=contiguous,cache=noncached,access=ro,fill=0x2a",
+                "frames:16M,offset=0x1000000,memory=contiguous,cache=noncached,access=ro,fill=0x2a,track=1",
                 "frames",
                 &[
                     ("size", "16777216"),
@@ -195,6 +196,7 @@ mod tests {
                     ("cache", "noncached"),
                     ("access", "ro"),
                     ("fill", "42"),
+                    ("track", "1"),
                 ],
             ),
             (
@@ -241,6 +243,7 @@ mod tests {
             ("a:4K,", "`` is not key=value"),
             ("a:4K,access=rx", "access is rw or ro, not `rx`"),
             ("a:4K,fill=256", "fill is a byte"),
+            ("a:4K,track=yes", "track is 0 or 1"),
             ("a:4K,device=", "device is empty"),
             ("../a:4K", "`../a` is not a valid name"),
             ("..:4K", "`..` is not a valid name"),

@@ -11,6 +11,7 @@ use crate::address::Part;
 use lines::{Line, Lines};
 use ratatui::layout::{Position, Rect, Size};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// For so long a byte that has changed is lit up.
@@ -24,6 +25,9 @@ pub(crate) trait Memory {
     /// Copies bytes from `offset` on into `target`: how many.
     fn read(&self, offset: u64, target: &mut [u8]) -> chrmem::Result<usize>;
 
+    /// What has changed in tracked windows after `since`.
+    fn changes(&self, since: u64) -> chrmem::Result<chrmem::Changes>;
+
     /// The generation, and how many mappings there are if that is known.
     fn counts(&self) -> chrmem::Result<(u64, Option<u64>)>;
 }
@@ -31,6 +35,10 @@ pub(crate) trait Memory {
 impl Memory for chrmem::Device {
     fn read(&self, offset: u64, target: &mut [u8]) -> chrmem::Result<usize> {
         self.read_at(offset, target)
+    }
+
+    fn changes(&self, since: u64) -> chrmem::Result<chrmem::Changes> {
+        chrmem::Device::changes(self, since)
     }
 
     fn counts(&self) -> chrmem::Result<(u64, Option<u64>)> {
@@ -72,6 +80,8 @@ pub(crate) struct Watch {
     parts: Vec<Part>,
     /// What is seen, by offset.
     bytes: BTreeMap<u64, Seen>,
+    /// What the last look for changes in tracked windows was complete up to.
+    since: u64,
     generation: u64,
     generation_changed: Option<Instant>,
     mappings: Option<u64>,
@@ -106,6 +116,7 @@ impl Watch {
             node,
             parts,
             bytes: BTreeMap::new(),
+            since: 0,
             generation: 0,
             generation_changed: None,
             mappings: None,
@@ -150,9 +161,19 @@ impl Watch {
             self.generation_changed = Some(now);
         }
         (self.generation, self.mappings) = (generation, mappings);
+        // After the generation, so that a store that comes next counts at the next look.
+        let changes = match self.parts.iter().any(|part| part.tracked) {
+            true => memory.changes(self.since)?,
+            false => chrmem::Changes::default(),
+        };
+        self.since = changes.generation;
         let mut bytes = BTreeMap::new();
         for line in self.visible() {
             let Line::Bytes(range) = line else { continue };
+            if self.is_as_seen(&range, &changes) {
+                bytes.extend(self.bytes.range(range).map(|(at, seen)| (*at, *seen)));
+                continue;
+            }
             let mut target = vec![0; (range.end - range.start) as usize];
             let mut length = 0;
             while length < target.len() {
@@ -174,6 +195,17 @@ impl Watch {
         }
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Whether bytes of a line are those that were seen: in a tracked window, and not among what has changed since.
+    fn is_as_seen(&self, range: &Range<u64>, changes: &chrmem::Changes) -> bool {
+        let part = self.parts.iter().find(|it| it.range.contains(&range.start));
+        part.is_some_and(|part| part.tracked)
+            && range.clone().all(|at| self.bytes.contains_key(&at))
+            && !changes
+                .ranges
+                .iter()
+                .any(|it| it.start < range.end && range.start < it.end)
     }
 
     /// Does what the user wants.

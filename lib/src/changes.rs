@@ -58,12 +58,18 @@ impl Changes {
 #[derive(Debug)]
 pub struct WatchChanges<'a> {
     device: &'a Device,
+    /// The first byte, and the byte after the last if it was given.
+    range: (u64, Option<u64>),
     since: u64,
 }
 
 impl<'a> WatchChanges<'a> {
-    pub(crate) fn new(device: &'a Device, since: u64) -> Self {
-        Self { device, since }
+    pub(crate) fn new(device: &'a Device, range: (u64, Option<u64>), since: u64) -> Self {
+        Self {
+            device,
+            range,
+            since,
+        }
     }
 
     /// What has changed since the last look. If nothing has, waits until something does, or for as long as `timeout` says, if
@@ -88,7 +94,10 @@ impl<'a> WatchChanges<'a> {
         // What is too long for a clock is forever.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            let changes = self.device.changes(self.since)?;
+            let changes = match self.range {
+                (start, Some(end)) => self.device.changes_in(start..end, self.since),
+                (start, None) => self.device.changes_in(start.., self.since),
+            }?;
             self.since = changes.generation;
             if !changes.is_empty() {
                 return Ok(Some(changes));

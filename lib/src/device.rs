@@ -422,7 +422,18 @@ impl Device {
     /// # Ok::<(), chrmem::Error>(())
     /// ```
     pub fn watch_changes(&self, since: u64) -> WatchChanges<'_> {
-        WatchChanges::new(self, since)
+        self.watch_changes_in(.., since)
+    }
+
+    /// The same, of a range. Errors are those of [`changes_in`](Self::changes_in), when it is looked at.
+    ///
+    /// ```no_run
+    /// let device = chrmem::Device::open("/dev/chrmem-frames")?;
+    /// let first = device.watch_changes_in(..4096, 0).next();
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    pub fn watch_changes_in(&self, range: impl RangeBounds<u64>, since: u64) -> WatchChanges<'_> {
+        WatchChanges::new(self, limits(&range), since)
     }
 
     /// Begins an access by the processor to a range whose exported buffers devices use too: their caches

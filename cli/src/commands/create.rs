@@ -21,6 +21,7 @@ Settings of a window (separated by commas):
   address=SIZE      the physical address; implies memory=physical
   device=ADDRESS    the PCI device that must reach it (0000:00:04.0); implies memory=dma
   fill=BYTE         the initial value of its bytes, 0 to 255
+  track=1           stores through mappings are noticed: see `chrmem changes`
 
 Examples:
   chrmem create camera header:4K frames:16M,offset=16M,memory=contiguous

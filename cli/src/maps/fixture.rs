@@ -15,6 +15,7 @@ pub(crate) fn window(name: &str, offset: u64, size: u64) -> Window {
         cache: "cached".to_owned(),
         access: "rw".to_owned(),
         address: None,
+        tracked: false,
     }
 }
 

@@ -116,6 +116,7 @@ mod tests {
                 window: parts.len().to_string(),
                 range: at..at + size,
                 writable: true,
+                tracked: false,
             });
             at += size;
         }

@@ -12,6 +12,10 @@ struct Fake {
     bytes: RefCell<Vec<u8>>,
     generation: RefCell<u64>,
     end: RefCell<Option<Errno>>,
+    /// What has changed in tracked windows since the last look.
+    changes: RefCell<Vec<Range<u64>>>,
+    /// What that look was asked.
+    since: RefCell<u64>,
 }
 
 impl Fake {
@@ -23,6 +27,8 @@ impl Fake {
             bytes: RefCell::new(bytes),
             generation: RefCell::new(7),
             end: RefCell::new(None),
+            changes: RefCell::default(),
+            since: RefCell::default(),
         }
     }
 
@@ -38,6 +44,13 @@ impl Memory for Fake {
         let length = target.len().min(5);
         target[..length].copy_from_slice(&self.bytes.borrow()[offset..offset + length]);
         Ok(length)
+    }
+
+    fn changes(&self, since: u64) -> chrmem::Result<chrmem::Changes> {
+        let mut changes = chrmem::Changes::default();
+        changes.generation = self.since.replace(since) + 10;
+        changes.ranges = self.changes.take();
+        Ok(changes)
     }
 
     fn counts(&self) -> chrmem::Result<(u64, Option<u64>)> {
@@ -56,12 +69,35 @@ fn watch() -> Watch {
         window: window.to_owned(),
         range,
         writable,
+        tracked: false,
     };
     let parts = vec![
         part("header", 0..0x1000, false),
         part("frames", 0x2000..0x3000, true),
     ];
     Watch::new("/dev/chrmem-camera".to_owned(), parts)
+}
+
+#[test]
+fn a_tracked_window_is_read_where_it_has_changed() {
+    let (mut watch, memory, now) = (watch(), Fake::new(), Instant::now());
+    watch.parts[0].tracked = true;
+    let mut terminal = terminal(80, 20);
+    show(&mut watch, &memory, &mut terminal, now);
+    memory.put(1, b'E');
+    show(&mut watch, &memory, &mut terminal, now);
+    assert_eq!(watch.bytes[&1].byte, b'e');
+    memory.changes.borrow_mut().push(0..0x1000);
+    show(&mut watch, &memory, &mut terminal, now);
+    assert_eq!(watch.bytes[&1].byte, b'E');
+    assert_eq!(watch.bytes[&1].changed, Some(now));
+    // Each look is told what the one before was complete up to.
+    assert_eq!((watch.since, *memory.since.borrow()), (20, 10));
+    // Elsewhere, each look reads.
+    watch.parts[0].tracked = false;
+    memory.put(2, b'L');
+    show(&mut watch, &memory, &mut terminal, now);
+    assert_eq!(watch.bytes[&2].byte, b'L');
 }
 
 fn terminal(columns: u16, lines: u16) -> Terminal<TestBackend> {

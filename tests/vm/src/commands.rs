@@ -13,7 +13,7 @@ use rustix::termios::{tcgetattr, tcsetwinsize, Termios, Winsize};
 use serde_json::{json, Value};
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -42,6 +42,8 @@ crate::tests! {
     wait_ends_with_a_change
     the_example_of_wait_works
     wait_ends_in_time_or_with_the_device
+    changes_tells_what_was_stored
+    changes_follows
     maps_tells_who_maps_what_where
     maps_needs_no_names_that_are_text
     maps_draws_destroyed_devices_and_files
@@ -49,6 +51,7 @@ crate::tests! {
     doctor_tells_others_why_they_may_not
     bench_prints_what_its_schema_has
     watch_shows_changes_and_restores_the_terminal
+    watch_counts_the_stores_into_a_tracked_window
     watch_ends_with_control_c_and_outlives_its_device
     watch_restores_the_terminal_also_after_a_signal
     watch_needs_a_terminal_and_a_device
@@ -168,7 +171,7 @@ fn info_describes_the_device() {
     drop(map);
     let window = json!({
         "index": 0, "name": "buffer", "offset": 0, "size": 4096, "memory": "pages",
-        "cache": "cached", "access": "rw", "address": null,
+        "cache": "cached", "access": "rw", "address": null, "tracked": false,
     });
     let expected = json!({
         "node": NODE, "version": 1, "size": 4096, "generation": generation, "mapping_count": 0,
@@ -786,6 +789,87 @@ impl Drop for Mapper {
     }
 }
 
+fn changes_tells_what_was_stored() {
+    let _camera = Created::new(
+        "camera",
+        &["header:4K", "frames:64K,track=1", "more:8K,track=1"],
+    );
+    let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
+    let frames = camera.map(4096..4096 + 65536).expect("a mapping");
+    assert_eq!(
+        parsed(&["changes", "camera", "--json"])["changes"],
+        json!([])
+    );
+    frames.copy_from(5000, b"x").expect("room");
+    frames.copy_from(9000, b"x").expect("room");
+    let range = |window: &str, offset: u64, size: u64| json!({ "window": window, "offset": offset, "size": size });
+    let look = parsed(&["changes", "camera", "--json"]);
+    assert_eq!(look["changes"], json!([range("frames", 8192, 8192)]));
+    let since = look["generation"].to_string();
+    let nothing = format!("generation {since}\n");
+    assert_eq!(printed(&["changes", "camera", "--since", &since]), nothing);
+    assert_eq!(printed(&["write", "camera:more", "x"]), "");
+    frames.copy_from(0, b"x").expect("room");
+    let text = printed(&["changes", "camera", "--since", &since]);
+    let (lines, generation) = text.split_at(text.find("generation").expect("the last line"));
+    assert_eq!(lines, "frames+0x0 4K\nmore+0x0 4K\n");
+    assert_ne!(generation, nothing);
+    // A part of a page, of a window.
+    let look = parsed(&["changes", "camera:frames+5000", "-n100", "--json"]);
+    assert_eq!(look["changes"], json!([range("frames", 9096, 100)]));
+    let look = parsed(&["changes", "camera:more", "--json", "--since", &since]);
+    assert_eq!(look["changes"], json!([range("more", 69632, 4096)]));
+    fails(
+        &["changes", "camera:header"],
+        &[
+            "cannot look for changes",
+            "/dev/chrmem-camera",
+            "hint: ",
+            "track=1",
+        ],
+    );
+    fails(&["changes", "chrmem0"], &["hint: ", "track=1"]);
+    fails(&["changes", "camera", "--since=10000"], &["hint: ", "anew"]);
+    let table = words(&["info", "camera"]);
+    let last = |row: &Vec<String>| row.last().cloned();
+    let tracked: Vec<_> = table.iter().rev().take(4).filter_map(last).collect();
+    assert_eq!(tracked, ["yes", "yes", "no", "TRACKED"]);
+    let windows = &parsed(&["info", "camera", "--json"])["windows"];
+    assert_eq!(
+        (&windows[0]["tracked"], &windows[1]["tracked"]),
+        (&json!(false), &json!(true))
+    );
+}
+
+fn changes_follows() {
+    std::mem::forget(Created::new("camera", &["frames:64K,track=1"]));
+    let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
+    let frames = camera.map(..).expect("a mapping");
+    let mut following = Command::new("chrmem")
+        .args(["changes", "camera", "--follow", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("chrmem runs");
+    let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
+    for page in [3_u64, 3, 9] {
+        frames.copy_from(page as usize * 4096, b"x").expect("room");
+        let line = lines.next().expect("a line").expect("text");
+        let look: Value = serde_json::from_str(&line).expect("JSON");
+        schema::check("changes", &look);
+        let expected = json!([{ "window": "frames", "offset": page * 4096, "size": 4096 }]);
+        assert_eq!(look["changes"], expected);
+    }
+    assert_eq!(printed(&["destroy", "camera"]), "");
+    let output = following.wait_with_output().expect("it ends");
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        complaint.contains("hint: the device was destroyed"),
+        "{complaint}"
+    );
+}
+
 fn maps_tells_who_maps_what_where() {
     let _camera = Created::new("camera", &["header:4K", "frames:1M,offset=16M", "ring:64K"]);
     let _by_hand = crate::node::MadeByHand::new("/dev/by_hand", 0);
@@ -1122,6 +1206,25 @@ fn watch_shows_changes_and_restores_the_terminal() {
     resize(&watching.terminal, 160, 50);
     watching.sees("0000100000");
     watching.sees("0000100020");
+    watching.types("q");
+    watching.ends(0);
+}
+
+fn watch_counts_the_stores_into_a_tracked_window() {
+    let _camera = Created::new("camera", &["frames:64K,track=1"]);
+    let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
+    let mapping = camera.map(..).expect("a mapping");
+    let watching = Watching::new(&["camera", "--interval=20ms"]);
+    watching.sees("── frames, 64K ─");
+    watching.sees("00000000");
+    // Twice: after the first, the page was looked at.
+    for text in [&b"J"[..], b"K"] {
+        let before = camera.info().expect("INFO").generation;
+        mapping.copy_from(0, text).expect("room");
+        watching.sees("\x1b[7m");
+        watching.sees(&format!("{:x}", text[0]));
+        assert!(camera.info().expect("INFO").generation > before);
+    }
     watching.types("q");
     watching.ends(0);
 }
