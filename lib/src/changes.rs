@@ -61,6 +61,8 @@ pub struct WatchChanges<'a> {
     /// The first byte, and the byte after the last if it was given.
     range: (u64, Option<u64>),
     since: u64,
+    /// Whether it has looked: whatever has changed since makes the device readable.
+    looked: bool,
 }
 
 impl<'a> WatchChanges<'a> {
@@ -69,6 +71,7 @@ impl<'a> WatchChanges<'a> {
             device,
             range,
             since,
+            looked: false,
         }
     }
 
@@ -94,19 +97,25 @@ impl<'a> WatchChanges<'a> {
         // What is too long for a clock is forever.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
-            let changes = match self.range {
-                (start, Some(end)) => self.device.changes_in(start..end, self.since),
-                (start, None) => self.device.changes_in(start.., self.since),
-            }?;
-            self.since = changes.generation;
+            if self.looked {
+                let left =
+                    deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                if !wait::readable(self.device, left)
+                    .map_err(|errno| self.device.refused("wait for a change of", errno))?
+                {
+                    return Ok(None);
+                }
+            }
+            let (start, end) = self.range;
+            let end = match end {
+                Some(end) => end,
+                // It stays what it is.
+                None => *self.range.1.insert(self.device.info()?.size),
+            };
+            let changes = self.device.changes_in(start..end, self.since)?;
+            (self.since, self.looked) = (changes.generation, true);
             if !changes.is_empty() {
                 return Ok(Some(changes));
-            }
-            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-            if !wait::readable(self.device, left)
-                .map_err(|errno| self.device.refused("wait for a change of", errno))?
-            {
-                return Ok(None);
             }
         }
     }

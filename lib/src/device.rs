@@ -412,7 +412,7 @@ impl Device {
 
     /// Changes of the tracked windows as they come, first those since generation `since`.
     ///
-    /// Waiting uses what this open file has seen: whoever else waits opens the device anew.
+    /// Waiting uses what this open file has seen: whoever else waits or looks opens the device anew.
     ///
     /// ```no_run
     /// let device = chrmem::Device::open("/dev/chrmem-frames")?;
