@@ -17,6 +17,7 @@ mod report;
 mod system;
 mod table;
 mod threads;
+mod track;
 
 pub(crate) use calls::{answer, Kind};
 pub(crate) use clock::Unit;
@@ -84,6 +85,7 @@ pub(crate) fn run(plan: &Plan, tell: impl Fn(&str)) -> Result<Report> {
     let wanted = |group| plan.groups.is_empty() || plan.groups.contains(&group);
     if wanted(Group::Calls) {
         calls::measure(&mut bench)?;
+        track::measure(&mut bench)?;
     }
     if wanted(Group::Copies) {
         copies::measure(&mut bench)?;

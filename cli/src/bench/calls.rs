@@ -81,17 +81,20 @@ fn round_trips(bench: &mut Bench<'_>) -> Result<()> {
 pub(crate) enum Kind {
     Devices,
     Events,
+    /// Stores into a tracked window are heard.
+    Tracked,
 }
 
 /// Another process, which answers every notification; ended when dropped.
-struct Other(Child);
+pub(super) struct Other(Child);
 
 impl Other {
     /// Starts one that hears `heard` and rings `rung`.
-    fn start(kind: Kind, heard: OwnedFd, rung: OwnedFd) -> Result<Self> {
+    pub(super) fn start(kind: Kind, heard: OwnedFd, rung: OwnedFd) -> Result<Self> {
         let kind = match kind {
             Kind::Devices => "devices",
             Kind::Events => "events",
+            Kind::Tracked => "tracked",
         };
         let program = std::env::current_exe().context("cannot find this program")?;
         let child = Command::new(program)
@@ -119,6 +122,13 @@ pub(crate) fn answer(kind: Kind) -> Result<()> {
         Kind::Devices => {
             let (heard, rung) = (Device::try_from(heard)?, Device::try_from(rung)?);
             while heard.wait(None)?.is_some() {
+                rung.ring()?;
+            }
+        }
+        Kind::Tracked => {
+            let (heard, rung) = (Device::try_from(heard)?, Device::try_from(rung)?);
+            for changes in heard.watch_changes(0) {
+                changes?;
                 rung.ring()?;
             }
         }

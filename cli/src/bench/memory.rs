@@ -146,6 +146,16 @@ pub(crate) struct Made(Folder);
 impl Made {
     /// Makes one of `size` bytes.
     pub(crate) fn new(size: u64) -> Result<Self> {
+        Self::with(size, &[])
+    }
+
+    /// The same, tracked.
+    pub(crate) fn tracked(size: u64) -> Result<Self> {
+        Self::with(size, &[("track", "1")])
+    }
+
+    /// Makes one with these settings.
+    fn with(size: u64, settings: &[(&'static str, &str)]) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());
@@ -153,6 +163,9 @@ impl Made {
         made.0.make()?;
         made.0.make_window("memory")?;
         made.0.set("memory", "size", &size.to_string())?;
+        for (setting, value) in settings {
+            made.0.set("memory", setting, value)?;
+        }
         made.0.set_live(true)?;
         Ok(made)
     }
