@@ -7,6 +7,7 @@
 use super::clock::Unit;
 use super::maps::{LARGE, MAP, MAP_SMALL};
 use super::report::Report;
+use super::track::{NOTIFIED, STORE, TRACKED, WAKE};
 
 /// A goal and what came of it.
 pub(crate) struct Outcome {
@@ -63,6 +64,8 @@ const GOALS: &[Goal] = &[
         Some("eventfd"),
         1.2,
     ),
+    (STORE, None, TRACKED, Some("memfd"), 1.3),
+    (WAKE, None, TRACKED, Some(NOTIFIED), 1.3),
     (
         "pin for io_uring, unpin",
         Some(LARGE),
