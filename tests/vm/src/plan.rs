@@ -28,6 +28,8 @@ pub(crate) struct Window {
     pub(crate) pages: bool,
     /// Whether a process can have a copy of its own.
     pub(crate) private: bool,
+    /// Whether stores into it are noticed.
+    pub(crate) tracked: bool,
     /// The byte it is filled with.
     pub(crate) fill: u8,
     /// What is written into configfs for it.
@@ -68,6 +70,9 @@ pub(crate) fn random(random: &mut Rng) -> Vec<Window> {
         let fill = random.u8(1..);
         let mut settings =
             format!("size={size} memory={kind} cache={cache} access={access} fill={fill}");
+        let private = matches!(kind, "pages" | "contiguous") && cache == "cached";
+        let tracked = private && random.u8(0..3) == 0;
+        settings += &format!(" track={}", u8::from(tracked));
         if kind == "physical" {
             in_bar += random.usize(0..3) * PAGE;
             assert!(in_bar + size <= BAR);
@@ -81,7 +86,8 @@ pub(crate) fn random(random: &mut Rng) -> Vec<Window> {
             writable: access == "rw",
             ram: kind != "physical",
             pages: matches!(kind, "pages" | "contiguous"),
-            private: matches!(kind, "pages" | "contiguous") && cache == "cached",
+            private,
+            tracked,
             fill,
             settings,
         });

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 crate::tests! {
     every_two_at_once_on_pages
     every_two_at_once_on_page_frames
+    every_two_at_once_on_tracked_pages
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -32,7 +33,7 @@ const SIZE: usize = 16 * PAGE;
 /// A thing to do. `Err` says that the device is gone; whatever else goes wrong is a failure.
 type Act = fn(&Racer<'_>) -> Result<(), Errno>;
 
-const ACTS: [(&str, Act); 20] = [
+const ACTS: [(&str, Act); 21] = [
     ("open", open),
     ("read", read),
     ("write", write),
@@ -46,6 +47,7 @@ const ACTS: [(&str, Act); 20] = [
     ("reset", reset),
     ("notify", notify),
     ("poll", poll_and_see),
+    ("look", look),
     ("export", export),
     ("sync", sync),
     ("describe", describe),
@@ -185,6 +187,21 @@ fn poll_and_see(it: &Racer<'_>) -> Result<(), Errno> {
     };
     poll(&mut fds, Some(&time)).expect("poll");
     it.call(abi::SEEN, 0, 0, 0)
+}
+
+/// Looks for changes. Where nothing is tracked, there are none to be told of.
+fn look(it: &Racer<'_>) -> Result<(), Errno> {
+    let mut asked = [0; size_of::<abi::Changes>()];
+    asked[24..32].copy_from_slice(&(SIZE as u64).to_ne_bytes());
+    let found = it.buffer.address() + PAGE;
+    asked[32..40].copy_from_slice(&found.to_ne_bytes());
+    asked[40] = 16;
+    it.common.write(2 * PAGE, b"stored");
+    it.buffer.write(0, &asked);
+    match ioctl(&it.fd, abi::CHANGES, it.buffer.span(0, asked.len())) {
+        Err(Errno::OPNOTSUPP) => Ok(()),
+        answer => unless_gone(answer).map(drop),
+    }
 }
 
 fn export(it: &Racer<'_>) -> Result<(), Errno> {
@@ -360,4 +377,8 @@ fn every_two_at_once_on_pages() {
 
 fn every_two_at_once_on_page_frames() {
     every_two_at_once("size=64K memory=dma");
+}
+
+fn every_two_at_once_on_tracked_pages() {
+    every_two_at_once("size=64K track=1");
 }

@@ -433,7 +433,7 @@ impl<'a> Caller<'a> {
     }
 
     fn ioctl(&mut self) {
-        const KNOWN: [u32; 10] = [
+        const KNOWN: [u32; 11] = [
             abi::MEM_CLEAR,
             abi::MEM_RESET,
             abi::INFO,
@@ -444,6 +444,7 @@ impl<'a> Caller<'a> {
             abi::SEEN,
             abi::SYNC,
             abi::EXPORT,
+            abi::CHANGES,
         ];
         const CHANGES: [u32; 5] = [
             abi::MEM_CLEAR,
@@ -462,7 +463,14 @@ impl<'a> Caller<'a> {
         self.buffer.write(0, &vec![0; zeroes]);
         let range = [self.number().to_ne_bytes(), self.number().to_ne_bytes()].concat();
         self.buffer.write(0, &range[..self.random.usize(0..=16)]);
-        let span = if self.random.bool() {
+        if command == abi::CHANGES {
+            // Where it may put something, and room for some of it.
+            let array = (self.buffer.address() + PAGE / 2).to_ne_bytes();
+            self.buffer.write(16, &range[..self.random.usize(0..=16)]);
+            self.buffer.write(32, &array);
+            self.buffer.write(40, &self.random.u32(0..8).to_ne_bytes());
+        }
+        let span = if self.random.bool() || command == abi::CHANGES {
             self.buffer.span(0, PAGE)
         } else {
             self.span()
@@ -476,10 +484,12 @@ impl<'a> Caller<'a> {
         let known = KNOWN.contains(&command) || command == 2;
         let expected = match answer {
             Ok(()) | Err(Errno::INVAL | Errno::FAULT) => known,
-            Err(Errno::BADF) => CHANGES.contains(&command) || command == abi::SYNC,
+            Err(Errno::BADF) => {
+                CHANGES.contains(&command) || [abi::SYNC, abi::CHANGES].contains(&command)
+            }
             Err(Errno::NXIO) => [abi::EXPORT, abi::CLEAR, abi::SYNC].contains(&command),
             Err(Errno::ACCESS) => [abi::EXPORT, abi::CLEAR, abi::SYNC].contains(&command),
-            Err(Errno::OPNOTSUPP) => command == abi::EXPORT,
+            Err(Errno::OPNOTSUPP) => [abi::EXPORT, abi::CHANGES].contains(&command),
             // Of a destroyed device, whatever is asked.
             Err(Errno::NODEV) => true,
             Err(error) => error == Errno::NOTTY && !known,

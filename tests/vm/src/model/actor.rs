@@ -78,6 +78,9 @@ pub(super) struct Actor<'a> {
     owner: usize,
     step: u32,
     random: Rng,
+    /// What the process knows of tracked windows: it renews what it is told has changed since its last look.
+    known: Vec<Vec<u8>>,
+    since: u64,
     real: Real<'a>,
     /// Whether to print what is done.
     talk: bool,
@@ -112,8 +115,11 @@ impl<'a> Actor<'a> {
         files.extend((0..OWN).map(|_| own()));
         let mut model = SHARED.map(file_of).to_vec();
         model.extend((0..OWN * count).map(|_| file_of(OFlags::RDWR)));
+        let device = Plain::new(windows);
         let this = Self {
-            device: Plain::new(windows),
+            known: device.bytes.clone(),
+            since: 0,
+            device,
             files: model,
             owners: (0..count).map(|_| Owner::default()).collect(),
             me,
@@ -151,7 +157,8 @@ impl<'a> Actor<'a> {
         }
         match self.random.u8(0..64) {
             0..8 => self.read(),
-            8..16 => self.write(),
+            8..15 => self.write(),
+            15 => self.changes(),
             16..21 => self.map(),
             21..32 => self.load(),
             32..41 => self.store(),
@@ -1170,8 +1177,9 @@ impl<'a> Actor<'a> {
         self.expect("INFO", got, Ok(0));
         let number =
             |at| u64::from_ne_bytes(self.real.scratch.read(at..at + 8).try_into().expect("8"));
-        let expected = (self.device.size(), self.device.generation);
-        self.expect("INFO", (number(8), number(16)), expected);
+        self.expect("INFO", number(8), self.device.size());
+        let can_be = self.device.can_show(number(16), self.device.generation);
+        self.expect(("INFO", number(16)), can_be, true);
         let mut asked = [0; size_of::<abi::Window>()];
         asked[..4].copy_from_slice(&(index as u32).to_ne_bytes());
         let got = sys::ioctl(fd, abi::WINDOW, self.argument(&asked));
@@ -1180,6 +1188,9 @@ impl<'a> Actor<'a> {
         if let Some(window) = expected {
             let expected = (window.offset, window.size as u64);
             self.expect("WINDOW", (number(8), number(16)), expected);
+            let flags = self.real.scratch.read(4..8);
+            let expected = u32::from(window.tracked) * abi::WINDOW_TRACKED;
+            self.expect("WINDOW", flags, expected.to_ne_bytes().to_vec());
         }
     }
 
@@ -1203,14 +1214,86 @@ impl<'a> Actor<'a> {
                 tv_nsec: 0,
             };
             poll(&mut fds, Some(&now)).expect("poll");
-            self.expect(("poll", fd), fds[0].revents(), expected);
+            let mut got = fds[0].revents();
+            if self.device.is_tracked() && !expected.contains(PollFlags::IN) {
+                // A store may have been noticed.
+                got.remove(PollFlags::IN);
+            }
+            self.expect(("poll", fd), got, expected);
             if see {
                 let got = sys::ioctl(fd, abi::SEEN, self.argument(&[0; 8]));
                 self.expect(("SEEN", fd), got, Ok(0));
-                let got = self.real.scratch.read(0..8);
-                self.expect(("SEEN", fd), got, generation.to_ne_bytes().to_vec());
+                let got = self.real.scratch.read(0..8).try_into().expect("8");
+                let got = u64::from_ne_bytes(got);
+                let can_be = self.device.can_show(got, generation);
+                self.expect(("SEEN", fd, got), can_be, true);
             }
         }
+    }
+
+    /// CHANGES, in as many calls as it takes. After it, the process knows what is in tracked windows.
+    fn changes(&mut self) {
+        /// Where in the scratch memory the changes are put.
+        const FOUND: usize = PAGE;
+        let (file, fd) = self.file();
+        let room = self.random.usize(1..9);
+        let expected = match (self.files[file].read, self.device.is_tracked()) {
+            (false, _) => Err(Errno::BADF),
+            (true, false) => Err(Errno::OPNOTSUPP),
+            (true, true) => Ok(0),
+        };
+        if expected.is_ok() {
+            self.files[file].seen = self.device.generation;
+        }
+        if !self.mine() {
+            return;
+        }
+        let mut asked = [0; size_of::<abi::Changes>()];
+        asked[..8].copy_from_slice(&self.since.to_ne_bytes());
+        asked[24..32].copy_from_slice(&self.device.size().to_ne_bytes());
+        let found = self.real.scratch.address() + FOUND;
+        asked[32..40].copy_from_slice(&found.to_ne_bytes());
+        asked[40..44].copy_from_slice(&(room as u32).to_ne_bytes());
+        loop {
+            let got = sys::ioctl(&self.real.files[fd], abi::CHANGES, self.argument(&asked));
+            self.expect(("CHANGES", fd, self.since, room), got, expected);
+            if expected.is_err() {
+                return;
+            }
+            asked.copy_from_slice(&self.real.scratch.read(0..size_of::<abi::Changes>()));
+            let count = u32::from_ne_bytes(asked[44..48].try_into().expect("4")) as usize;
+            assert!(count <= room, "{count} changes with room for {room}");
+            let found = self.real.scratch.read(FOUND..FOUND + count * 16);
+            let number = |bytes: &[u8]| u64::from_ne_bytes(bytes.try_into().expect("8"));
+            for change in found.chunks(16) {
+                self.renew(number(&change[..8]), number(&change[8..]));
+            }
+            if number(&asked[24..32]) == 0 {
+                self.since = number(&asked[8..16]);
+                break;
+            }
+        }
+        let bytes = self.device.bytes.iter().zip(&self.known);
+        for (window, (bytes, known)) in self.device.windows.iter().zip(bytes) {
+            if window.tracked {
+                self.expect_bytes("what is known", known, bytes);
+            }
+        }
+    }
+
+    /// Takes note of a range of a tracked window.
+    fn renew(&mut self, offset: u64, size: u64) {
+        let window = self.device.windows.iter().position(|window| {
+            window.tracked && window.offset <= offset && offset + size <= window.end()
+        });
+        let window = window.unwrap_or_else(|| panic!("{size} bytes at {offset} are not tracked"));
+        let start = (offset - self.device.windows[window].offset) as usize;
+        let range = start..start + size as usize;
+        let place = Place {
+            window,
+            range: range.clone(),
+        };
+        self.known[window][range].copy_from_slice(self.device.bytes(&place));
     }
 
     /// `open` and `close`: another open file in the place of one of the process's own.
@@ -1235,19 +1318,16 @@ impl<'a> Actor<'a> {
             return;
         }
         let shown = fdinfo(&self.real.files[fd]);
-        let got = (
-            shown.size,
-            shown.generation,
-            shown.seen,
-            shown.windows.len(),
-        );
-        let expected = (
-            self.device.size(),
-            self.device.generation,
-            Some(self.files[file].seen),
-            self.device.windows.len(),
-        );
+        let got = (shown.size, shown.windows.len());
+        let expected = (self.device.size(), self.device.windows.len());
         self.expect(("fdinfo", fd), got, expected);
+        let seen = shown.seen.expect("it is an open file");
+        let can_be = self
+            .device
+            .can_show(shown.generation, self.device.generation)
+            && self.device.can_show(seen, self.files[file].seen)
+            && seen <= shown.generation;
+        self.expect(("fdinfo", fd, shown.generation, seen), can_be, true);
         let maps = self
             .owners
             .iter()

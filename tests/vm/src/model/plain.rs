@@ -16,6 +16,7 @@ pub(crate) struct Plain {
     pub(crate) windows: Vec<Window>,
     /// The bytes of each.
     pub(crate) bytes: Vec<Vec<u8>>,
+    /// How often it has changed. Where stores are noticed, that is more often.
     pub(crate) generation: u64,
 }
 
@@ -59,6 +60,19 @@ impl Plain {
     /// The end of the last window.
     pub(crate) fn size(&self) -> u64 {
         self.windows.last().map_or(0, Window::end)
+    }
+
+    /// Whether it has a window whose stores are noticed.
+    pub(crate) fn is_tracked(&self) -> bool {
+        self.windows.iter().any(|window| window.tracked)
+    }
+
+    /// Whether `shown` can be the generation that the device tells.
+    pub(crate) fn can_show(&self, shown: u64, generation: u64) -> bool {
+        match self.is_tracked() {
+            true => shown >= generation,
+            false => shown == generation,
+        }
     }
 
     /// The window that an offset lies in.
