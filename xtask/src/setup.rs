@@ -360,7 +360,7 @@ impl Home {
             ],
         );
         // So many files a build made when this was written.
-        let step = Step::new(format!("building {}", kernel.name()), Some(2843));
+        let step = Step::new(format!("building {}", kernel.name()), Some(2851));
         compile(&script.stdin_bytes(recipe::DEBUG_CONFIG), log, step)
     }
 
