@@ -93,7 +93,8 @@ fn run(lab: &Lab, checkout: &Path, output: &Path, log: &Path, words: &[&str]) ->
 
 /// A digest of all that the module is made from.
 pub(crate) fn fingerprint(lab: &Lab) -> Result<String> {
-    let mut all = format!("{} {}", recipe::key(), lab.kernel.record()).into_bytes();
+    let kernel = lab.kernel.recipe().concat();
+    let mut all = format!("{} {} {kernel}", recipe::key(), lab.kernel.record()).into_bytes();
     let mut left = vec![
         workspace::dir().join("driver"),
         workspace::dir().join("uapi/src"),

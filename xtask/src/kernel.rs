@@ -122,6 +122,14 @@ impl Kernel {
         }
     }
 
+    /// How it is built, as far as it is.
+    pub(crate) fn recipe(&self) -> &'static [&'static str] {
+        match self.debug {
+            true => &[recipe::DEBUG, recipe::DEBUG_CONFIG, recipe::LLVM],
+            false => &[recipe::PREPARE],
+        }
+    }
+
     /// The same source, built with sanitizers.
     fn debug(self) -> Self {
         Self {
@@ -242,6 +250,7 @@ mod tests {
         assert_eq!(kernel.packaged(), "7.3.4+deb13-amd64");
         assert_eq!(kernel.source(), "/usr/src/linux-7.3");
         assert_eq!(kernel.build(), "/usr/src/linux-7.3-debug");
+        assert!(kernel.recipe().contains(&crate::recipe::DEBUG_CONFIG));
     }
 
     #[test]

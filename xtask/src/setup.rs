@@ -97,12 +97,8 @@ impl Stage {
             }
             Self::Packages(kernel) => format!("packages-{}", kernel.version),
             Self::Source(kernel) => keyed("source", kernel, &[recipe::SOURCE]),
-            Self::Prepare(kernel) => keyed("prepare", kernel, &[recipe::PREPARE]),
-            Self::Debug(kernel) => keyed(
-                "debug",
-                kernel,
-                &[recipe::DEBUG, recipe::DEBUG_CONFIG, recipe::LLVM],
-            ),
+            Self::Prepare(kernel) => keyed("prepare", kernel, kernel.recipe()),
+            Self::Debug(kernel) => keyed("debug", kernel, kernel.recipe()),
         }
     }
 
