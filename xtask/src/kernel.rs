@@ -130,6 +130,15 @@ impl Kernel {
         }
     }
 
+    /// All that are built from its source: the distribution's, and the one with sanitizers.
+    pub(crate) fn of_this_source(&self) -> [Self; 2] {
+        let stock = Self {
+            debug: false,
+            ..self.clone()
+        };
+        [stock.clone(), stock.debug()]
+    }
+
     /// The same source, built with sanitizers.
     fn debug(self) -> Self {
         Self {

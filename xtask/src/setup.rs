@@ -28,7 +28,7 @@ pub(crate) struct Lab {
     pub(crate) kernel: Kernel,
     /// The initramfs that boots it.
     pub(crate) initramfs: PathBuf,
-    _lock: Lock,
+    _locks: (Lock, Option<Lock>),
 }
 
 /// The lab with the kernel called `name`, made or repaired where necessary.
@@ -41,7 +41,12 @@ pub(crate) fn lab(name: &str) -> Result<Lab> {
         root: Root::new(home.join("root")),
         dir: home,
     };
-    while let Some(stage) = home.first_unfinished(name, false)? {
+    let used = loop {
+        let used = home.used(name)?;
+        let Some(stage) = home.first_unfinished(name, false)? else {
+            break used;
+        };
+        drop(used);
         if stage.is_of_all() {
             drop(lock);
             {
@@ -50,18 +55,18 @@ pub(crate) fn lab(name: &str) -> Result<Lab> {
             }
             lock = Lock::shared(&lock_file, busy)?;
         } else {
-            // A kernel more does not touch what others are using.
+            // To build a kernel does not touch the others.
             let _alone = Lock::exclusive(&home.dir.with_extension("kernels.lock"), busy)?;
             home.set_up(name, false)?;
         }
-    }
+    };
     let kernel = home.kernel(name)?;
     let initramfs = home.initramfs(&kernel)?;
     Ok(Lab {
         root: home.root,
         kernel,
         initramfs,
-        _lock: lock,
+        _locks: (lock, used),
     })
 }
 
@@ -105,6 +110,15 @@ impl Stage {
     /// Whether it makes what others may be using.
     fn is_of_all(&self) -> bool {
         matches!(self, Self::Debian)
+    }
+
+    /// The kernels of which it removes what was built before.
+    fn replaces(&self) -> Vec<Kernel> {
+        match self {
+            Self::Debian | Self::Available | Self::Packages(_) => Vec::new(),
+            Self::Source(kernel) => kernel.of_this_source().into(),
+            Self::Prepare(kernel) | Self::Debug(kernel) => vec![kernel.clone()],
+        }
     }
 
     /// The directories that its stamp lists.
@@ -189,6 +203,9 @@ impl Home {
             if stage.is_of_all() != of_all {
                 break;
             }
+            let unused = |kernel| Lock::exclusive(&self.lock(kernel), "using this kernel");
+            let replaced = stage.replaces();
+            let _unused: Vec<_> = replaced.iter().map(unused).collect::<Result<_>>()?;
             self.remove_stamps(&stage)?;
             self.build(&stage)
                 .with_context(|| format!("stage `{}` of the set-up failed", stage.name()))?;
@@ -243,6 +260,22 @@ impl Home {
             Stage::Prepare(kernel) => self.prepare(kernel, &log),
             Stage::Debug(kernel) => self.debug(kernel, &log),
         }
+    }
+
+    /// Says that the kernel called `name` is used, once it is known which that is.
+    fn used(&self, name: &str) -> Result<Option<Lock>> {
+        if !self.stamp(&Stage::Available).exists() {
+            return Ok(None);
+        }
+        let lock = self.lock(&self.kernel(name)?);
+        Lock::shared(&lock, "building this kernel").map(Some)
+    }
+
+    /// The file that is locked by those who use a kernel, and by the one who builds it.
+    fn lock(&self, kernel: &Kernel) -> PathBuf {
+        let build = kernel.build();
+        let name = build.rsplit('/').next().unwrap_or_default();
+        self.dir.with_extension(format!("{name}.lock"))
     }
 
     fn stamp(&self, stage: &Stage) -> PathBuf {
