@@ -209,7 +209,11 @@ impl Memory {
 
     /// Whether huge page-table entries can map some of it.
     pub(crate) fn has_huge_pages(&self) -> bool {
-        matches!(&self.backing, Backing::Pages { pages, .. } if pages.has_huge())
+        match &self.backing {
+            Backing::Pages { pages, .. } => pages.has_huge(),
+            Backing::Dma(memory) => memory.has_huge(),
+            Backing::Physical(memory) => memory.has_huge(),
+        }
     }
 
     /// What is mapped at page `page`.

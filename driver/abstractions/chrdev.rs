@@ -43,7 +43,8 @@ use super::{
         Page,
         Setup,
         VmOperations,
-        EAGER, //
+        EAGER,
+        GIANT, //
     },
     wait::WaitQueue, //
 };
@@ -489,17 +490,25 @@ unsafe extern "C" fn get_unmapped_area<T: FileOperations>(
         // Where it is does not matter.
         return find(len);
     }
-    let page = this.page_in_memory(page as u64) as usize;
-    if len >= HUGE_PAGES * PAGE_SIZE {
-        // SAFETY: The file is valid. The page is only used to find an address that fits to it.
-        return unsafe { bindings::thp_get_unmapped_area(file, address, len, page, flags) };
-    }
-    // Each folio is to be in one page table: as it lies in memory that is itself placed so, up to the next power of two.
-    let align = len.checked_next_power_of_two().unwrap_or(PAGE_SIZE);
+    // Of frames, it is where they are in the machine that entries must fit to.
+    let (page, is_giant) = match this.page(page as u64) {
+        Some(Page::Frame(frame)) => (frame.number(), frame.has_giant((len / PAGE_SIZE) as u64)),
+        _ => (this.page_in_memory(page as u64), false),
+    };
+    let page = page as usize;
+    // SAFETY: The file is valid. The page is only used to find an address that fits to it.
+    let find_huge = || unsafe { bindings::thp_get_unmapped_area(file, address, len, page, flags) };
+    let is_huge = len >= HUGE_PAGES * PAGE_SIZE;
+    let align = match is_giant {
+        true => PAGE_SIZE.wrapping_shl(GIANT),
+        false if is_huge => return find_huge(),
+        // Each folio is to be in one page table: as it lies in memory that is itself placed so, up to the next power of two.
+        false => len.checked_next_power_of_two().unwrap_or(PAGE_SIZE),
+    };
     let found = find(len.saturating_add(align));
     if found % PAGE_SIZE != 0 {
         // There is not so much room, which the number of an error says.
-        return find(len);
+        return if is_huge { find_huge() } else { find(len) };
     }
     if found == address {
         return found;

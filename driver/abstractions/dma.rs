@@ -33,7 +33,11 @@ use super::{
         PciDevice,
         StayLock, //
     },
-    vma::Frame, //
+    vma::{
+        self,
+        Entries,
+        Frame, //
+    }, //
 };
 
 /// A device that memory is allocated for: what it can address, memory for it lies in.
@@ -140,6 +144,7 @@ pub(crate) struct Coherent {
     address: NonNull<u8>,
     bus: u64,
     size: usize,
+    entries: Arc<Entries>,
 }
 
 // SAFETY: Memory belongs to no thread.
@@ -151,6 +156,7 @@ unsafe impl Sync for Coherent {}
 impl Coherent {
     /// Allocates `size` bytes, whole pages, zeroed, that `device` can address as one run.
     pub(crate) fn new(device: Arc<Device>, size: usize) -> Result<Self> {
+        let entries = vma::entries()?;
         let mut bus = 0;
         // SAFETY: The device is valid, and `bus` can be written.
         let address = unsafe {
@@ -177,6 +183,7 @@ impl Coherent {
             address,
             bus,
             size,
+            entries,
         })
     }
 
@@ -185,12 +192,21 @@ impl Coherent {
         self.bus
     }
 
+    /// Whether huge page-table entries can map some of it.
+    pub(crate) fn has_huge(&self) -> bool {
+        self.frame(0).is_some_and(|frame| frame.has_huge())
+    }
+
     /// The page frame of its page `page`.
     pub(crate) fn frame(&self, page: usize) -> Option<Frame<'_>> {
         let number = self.frame_number(page)?;
-        // SAFETY: The frame is one of the allocation, which lives while `self` does and is for user space to
+        let run = match self.allocator {
+            Allocator::Direct => (self.size / PAGE_SIZE).saturating_sub(page),
+            Allocator::Iommu => 1,
+        };
+        // SAFETY: The frames are of the allocation, which lives while `self` does and is for user space to
         // share with the device. On x86, coherent memory is cached as any other.
-        Some(unsafe { Frame::new(number, Cache::Cached) })
+        Some(unsafe { Frame::new(number, run as u64, Cache::Cached, &self.entries) })
     }
 
     /// The number of the page frame of its page `page`.

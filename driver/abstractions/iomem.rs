@@ -10,7 +10,8 @@ use core::ptr::NonNull;
 use kernel::{
     bindings,
     page::PAGE_SIZE,
-    prelude::*, //
+    prelude::*,
+    sync::Arc, //
 };
 
 use super::{
@@ -28,7 +29,11 @@ use super::{
         PciDevice,
         StayLock, //
     },
-    vma::Frame, //
+    vma::{
+        self,
+        Entries,
+        Frame, //
+    }, //
 };
 
 /// Why a physical range cannot be had.
@@ -59,6 +64,7 @@ pub(crate) struct IoMemory {
     size: usize,
     cache: Cache,
     address: NonNull<u8>,
+    entries: Arc<Entries>,
     /// Goes after the mapping.
     _claim: Claim,
 }
@@ -90,6 +96,7 @@ impl IoMemory {
         if has(start, size as u64, bindings::IORESOURCE_SYSTEM_RAM) {
             return Err(Refusal::SystemRam);
         }
+        let entries = vma::entries().map_err(|_| Refusal::NoMemory)?;
         let claim = Claim::new(name, start, size as u64)?;
         // SAFETY: The range is addressable, not RAM, and claimed by us.
         let address = unsafe {
@@ -105,6 +112,7 @@ impl IoMemory {
             size,
             cache,
             address,
+            entries,
             _claim: claim,
         })
     }
@@ -114,15 +122,21 @@ impl IoMemory {
         self.start
     }
 
+    /// Whether huge page-table entries can map some of it.
+    pub(crate) fn has_huge(&self) -> bool {
+        self.frame(0).is_some_and(|frame| frame.has_huge())
+    }
+
     /// The page frame of its page `page`.
     pub(crate) fn frame(&self, page: usize) -> Option<Frame<'_>> {
         let start = page
             .checked_mul(PAGE_SIZE)
             .filter(|start| *start < self.size)?;
         let number = self.start.checked_add(start as u64)? >> PAGE_SIZE.ilog2();
-        // SAFETY: The frame lies in the range, which is claimed while `self` lives, is not RAM, and is
+        let run = self.size.wrapping_sub(start) / PAGE_SIZE;
+        // SAFETY: The frames lie in the range, which is claimed while `self` lives, is not RAM, and is
         // mapped into the kernel with this cache mode by the type's invariant.
-        Some(unsafe { Frame::new(number, self.cache) })
+        Some(unsafe { Frame::new(number, run as u64, self.cache, &self.entries) })
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) mod iov;
 pub(crate) mod memory;
 pub(crate) mod module;
 mod pci;
+mod rwsem;
 mod splice;
 pub(crate) mod task;
 pub(crate) mod vma;

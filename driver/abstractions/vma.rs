@@ -12,7 +12,9 @@ use kernel::{
         VmaRef, //
     },
     page::PAGE_SIZE,
-    prelude::*, //
+    prelude::*,
+    static_lock_class,
+    sync::Arc, //
 };
 
 use super::{
@@ -25,7 +27,8 @@ use super::{
         HUGE,
         HUGE_PAGES, //
     },
-    inode::Inode, //
+    inode::Inode,
+    rwsem::RwSemaphore, //
 };
 
 /// What is mapped at a page.
@@ -70,23 +73,36 @@ impl Page<'_> {
 /// there is one, has the same.
 pub(crate) struct Frame<'a> {
     number: u64,
+    /// Frames from this one on that may be mapped as it may be.
+    run: u64,
     cache: Cache,
-    _memory: PhantomData<&'a ()>,
+    entries: &'a Entries,
 }
 
-impl Frame<'_> {
-    /// The frame with this number.
+/// What keeps huge and small page-table entries for the same frames apart, as the folio's lock does for folios: a fault holds
+/// it for reading while it makes a small one, and for writing while it makes a huge one.
+pub(super) type Entries = RwSemaphore<()>;
+
+/// One for new memory.
+pub(super) fn entries() -> Result<Arc<Entries>> {
+    let entries = RwSemaphore::new((), c"Frame::entries", static_lock_class!());
+    Arc::pin_init(entries, GFP_KERNEL_ACCOUNT)
+}
+
+impl<'a> Frame<'a> {
+    /// The frame with this number, the first of a run of so many.
     ///
     /// # Safety
     ///
-    /// While the memory that the result borrows lives, user space may have the frame mapped, and every
-    /// mapping of it must have this cache mode.
-    pub(super) unsafe fn new(number: u64, cache: Cache) -> Self {
+    /// While the memory that the result borrows lives, user space may have the frames of the run mapped, and every
+    /// mapping of them must have this cache mode.
+    pub(super) unsafe fn new(number: u64, run: u64, cache: Cache, entries: &'a Entries) -> Self {
         // INVARIANT: The caller promises it.
         Self {
             number,
+            run,
             cache,
-            _memory: PhantomData,
+            entries,
         }
     }
 
@@ -97,10 +113,40 @@ impl Frame<'_> {
 
     /// Whether its bytes are lost, because the memory of the machine failed.
     fn has_failed(&self) -> bool {
-        has_failed_memory()
-            // SAFETY: The page of a frame of RAM is valid: by the type's invariant, its memory is borrowed.
-            && page_of_frame(self.number).is_some_and(|page| unsafe { has_failed_page(page, 1) })
+        has_failed_memory() && has_failed_frame(self.number)
     }
+
+    /// Whether one page-table entry of this order can map what begins with it.
+    fn fits_entry(&self, order: u32) -> bool {
+        let pages = 1_u64.wrapping_shl(order);
+        let all = self.number..self.number.saturating_add(pages);
+        self.number & pages.wrapping_sub(1) == 0
+            && self.run >= pages
+            && !(has_failed_memory() && { all }.any(has_failed_frame))
+    }
+
+    /// Whether a huge page-table entry can map some of the frames from it on.
+    pub(super) fn has_huge(&self) -> bool {
+        self.has_entry(HUGE, self.run)
+    }
+
+    /// Whether an entry of order [`GIANT`] can map some of the `pages` frames from it on.
+    pub(super) fn has_giant(&self, pages: u64) -> bool {
+        self.has_entry(GIANT, pages.min(self.run)) && has_giant_entries()
+    }
+
+    /// Whether a page-table entry of this order can map some of the `pages` frames from it on.
+    fn has_entry(&self, order: u32, pages: u64) -> bool {
+        let entry = 1_u64.wrapping_shl(order);
+        let skipped = self.number.wrapping_neg() & entry.wrapping_sub(1);
+        skipped.saturating_add(entry) <= pages
+    }
+}
+
+/// Whether the bytes of a page frame are lost. It must be one that a [`Frame`] was made for.
+fn has_failed_frame(number: u64) -> bool {
+    // SAFETY: The page of a frame of RAM is valid.
+    page_of_frame(number).is_some_and(|page| unsafe { has_failed_page(page, 1) })
 }
 
 /// How a mapping is set up.
@@ -255,6 +301,7 @@ impl<T: VmOperations> Table<T> {
     const OPERATIONS: bindings::vm_operations_struct = bindings::vm_operations_struct {
         open: Some(open::<T>),
         close: Some(close::<T>),
+        may_split: Some(may_split),
         fault: Some(fault::<T>),
         map_pages: Some(map_pages),
         huge_fault: Some(huge_fault::<T>),
@@ -338,6 +385,24 @@ unsafe extern "C" fn close<T: VmOperations>(vma: *mut bindings::vm_area_struct) 
     let this: &T = unsafe { private(vma) };
     // SAFETY: The VMA is valid and locked for the call.
     this.closed(unsafe { VmaRef::from_raw(vma) });
+}
+
+/// Takes an entry of order [`GIANT`] away that lies across the place where a VMA is to be split: the memory manager of 7.2 and
+/// 7.3 would take what it points at for a page table (`mm_find_pmd`).
+///
+/// # Safety
+///
+/// Called by the memory manager only, for a VMA of a [`Table`] and an address in it, with all of the process's mappings
+/// locked for writing.
+unsafe extern "C" fn may_split(vma: *mut bindings::vm_area_struct, address: c_ulong) -> c_int {
+    const BYTES: usize = PAGE_SIZE << GIANT;
+    let start = address & !(BYTES - 1);
+    // SAFETY: The VMA is valid and locked for the call.
+    if start != address && has_frames(unsafe { VmaRef::from_raw(vma) }) {
+        // SAFETY: As above. It does nothing where the range is not in the VMA.
+        unsafe { bindings::zap_special_vma_range(vma, start, BYTES) };
+    }
+    0
 }
 
 /// Reads or writes frames for a debugger, which cannot have their pages. It may read what the process could have
@@ -458,7 +523,7 @@ impl Fault {
         let is_in_table = start % TABLE <= TABLE.saturating_sub(bytes);
         is_in_table
             && self.page_at(vma, start, bytes).is_some()
-            && !(self.write && is_told_of_stores(vma))
+            && !(self.write && is_told_of_stores(vma, page.cache()))
             && !page.is_in_failed()
     }
 
@@ -498,11 +563,9 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
         // SAFETY: The fault is valid for the call, `fault` was made of it, and a folio fits only to a VMA of
         // folios.
         Some(Page::Folio(page)) => unsafe { fault_around(this, vmf, &fault, &page) },
-        // SAFETY: The frame fits to the VMA, which is `VM_PFNMAP` and shared then, and the address is in it. `this`
+        // SAFETY: The fault is valid for the call, `fault` was made of it, and a frame fits only to a VMA of frames. `this`
         // keeps the frame as long as the mapping lives.
-        Some(Page::Frame(frame)) => unsafe {
-            bindings::vmf_insert_pfn(fault.vma, fault.address as usize, frame.number as usize)
-        },
+        Some(Page::Frame(frame)) => unsafe { insert_frame(vmf, &fault, &frame) },
         None => bindings::vm_fault_reason_VM_FAULT_SIGBUS,
     }
 }
@@ -556,8 +619,8 @@ unsafe extern "C" fn map_pages(
 }
 
 /// Whether the memory manager, or the kernel for somebody, notes the first store to each page of a shared mapping
-/// (soft-dirty): entries are made read-only then.
-fn is_told_of_stores(vma: &VmaRef) -> bool {
+/// (soft-dirty), which has this cache mode: entries are made read-only then.
+fn is_told_of_stores(vma: &VmaRef, cache: Cache) -> bool {
     // SAFETY: A `VmaRef` is valid and at least read-locked. The flags can be any.
     let (now, otherwise) = unsafe {
         let vma = &*vma.as_ptr();
@@ -566,7 +629,29 @@ fn is_told_of_stores(vma: &VmaRef) -> bool {
             bindings::vm_get_page_prot(vma.__bindgen_anon_2.vm_flags),
         )
     };
-    now.pgprot != otherwise.pgprot
+    now.pgprot != cache.protect(otherwise).pgprot
+}
+
+/// Maps the frame that a fault is about.
+///
+/// # Safety
+///
+/// `vmf` must be a valid fault, `fault` what it is about. The frame must fit to the VMA, which is locked, and stay while that
+/// is mapped.
+unsafe fn insert_frame(
+    vmf: *mut bindings::vm_fault,
+    fault: &Fault,
+    frame: &Frame<'_>,
+) -> bindings::vm_fault_t {
+    let _small = frame.entries.read();
+    // SAFETY: The caller promises a valid fault.
+    if unsafe { Middle::of(vmf) } == Middle::Huge {
+        // Another thread was faster.
+        return bindings::vm_fault_reason_VM_FAULT_NOPAGE;
+    }
+    // SAFETY: The VMA is `VM_PFNMAP` and shared, as the frame fits to it, and has the address. There is no huge entry, nor
+    // does anybody make one.
+    unsafe { bindings::vmf_insert_pfn(fault.vma, fault.address as usize, frame.number as usize) }
 }
 
 /// Maps `page`, which a fault is about, and what lies around it.
@@ -702,18 +787,38 @@ unsafe extern "C" fn huge_fault<T: VmOperations>(
     let fault = unsafe { Fault::new(vmf) };
     // SAFETY: A fault's VMA is valid, locked for the call, and has this table from `install`.
     let (this, vma): (&T, _) = unsafe { (private(fault.vma), fault.vma()) };
-    let start = fault.address & !(HUGE_BYTES - 1);
-    let huge = || {
-        if order != HUGE || fault.is_copy(vma) {
+    let bytes = PAGE.wrapping_shl(order);
+    let start = fault.address & !bytes.wrapping_sub(1);
+    let page = || {
+        if fault.is_copy(vma) {
             return None;
         }
-        let page = fault.page_at(vma, start, HUGE_BYTES)?;
-        match page_for(this, vma, page)? {
-            Page::Folio(page) => Some((page.huge()?, page)),
-            Page::Frame(_) => None,
-        }
+        page_for(this, vma, fault.page_at(vma, start, bytes)?)
     };
-    let Some((folio, page)) = huge() else {
+    match page() {
+        // SAFETY: The fault is valid for the call, and the folio lies in the VMA as a huge entry does.
+        Some(Page::Folio(page)) if order == HUGE => unsafe { insert_folio(vmf, &fault, &page) },
+        // SAFETY: The fault is valid for the call, `fault` was made of it, and a frame fits only to a VMA of frames.
+        Some(Page::Frame(frame)) if frame.fits_entry(order) => unsafe {
+            insert_frames(vmf, &fault, &frame, order)
+        },
+        _ => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
+    }
+}
+// ANCHOR_END: huge
+
+/// Maps the folio of which `page` is the first one, if it has the order of a huge entry.
+///
+/// # Safety
+///
+/// `vmf` must be a valid fault, `fault` what it is about. In the VMA, which is locked and of folios, the page must be where a
+/// huge entry begins that has room, and fit.
+unsafe fn insert_folio(
+    vmf: *mut bindings::vm_fault,
+    fault: &Fault,
+    page: &FolioPage<'_>,
+) -> bindings::vm_fault_t {
+    let Some(folio) = page.huge() else {
         return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
     };
     // SAFETY: The fault is valid for the call. The folio has the order of a huge entry, and lies in the VMA as one does. The
@@ -733,4 +838,111 @@ unsafe extern "C" fn huge_fault<T: VmOperations>(
         _ => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
     }
 }
-// ANCHOR_END: huge
+
+/// Maps frames by one entry of this order, if there can be such a one.
+///
+/// # Safety
+///
+/// `vmf` must be a valid fault, `fault` what it is about. The frames must fit to the VMA, which is locked, and to an entry of
+/// this order where the fault is, and stay while the VMA is mapped.
+#[cfg(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP)]
+unsafe fn insert_frames(
+    vmf: *mut bindings::vm_fault,
+    fault: &Fault,
+    frame: &Frame<'_>,
+    order: u32,
+) -> bindings::vm_fault_t {
+    #[cfg(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP)]
+    // SAFETY: The caller promises a valid fault.
+    if order == GIANT && unsafe { is_of_locked_vma(vmf) } {
+        // See `may_split`, which must come either before or after. This comes again with all mappings locked.
+        // SAFETY: The VMA is locked for the fault alone, and nobody uses it after this.
+        unsafe { bindings::vma_end_read(fault.vma) };
+        return bindings::vm_fault_reason_VM_FAULT_RETRY;
+    }
+    let _huge = frame.entries.write();
+    match order {
+        // SAFETY: The caller promises a valid fault.
+        HUGE => match unsafe { Middle::of(vmf) } {
+            Middle::Table => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+            // SAFETY: The VMA is `VM_PFNMAP` and shared, as the frames fit to it, and the caller promises the rest. Nobody
+            // makes small entries meanwhile.
+            _ => unsafe { bindings::vmf_insert_pfn_pmd(vmf, frame.number as usize, fault.write) },
+        },
+        #[cfg(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP)]
+        // SAFETY: The caller promises a valid fault, here for an entry of this order.
+        GIANT => unsafe { insert_giant(vmf, fault, frame) },
+        _ => bindings::vm_fault_reason_VM_FAULT_FALLBACK,
+    }
+}
+
+/// There are no huge entries for frames.
+///
+/// # Safety
+///
+/// Takes anything.
+#[cfg(not(CONFIG_ARCH_SUPPORTS_PMD_PFNMAP))]
+unsafe fn insert_frames(
+    _vmf: *mut bindings::vm_fault,
+    _fault: &Fault,
+    _frame: &Frame<'_>,
+    _order: u32,
+) -> bindings::vm_fault_t {
+    bindings::vm_fault_reason_VM_FAULT_FALLBACK
+}
+
+/// Whether a fault holds the lock of a VMA, and not that of all of the process's mappings.
+///
+/// # Safety
+///
+/// `vmf` must be a valid fault.
+#[cfg(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP)]
+unsafe fn is_of_locked_vma(vmf: *const bindings::vm_fault) -> bool {
+    // SAFETY: The caller promises it.
+    unsafe { (*vmf).flags & bindings::fault_flag_FAULT_FLAG_VMA_LOCK != 0 }
+}
+
+/// Maps frames by one entry of order [`GIANT`].
+///
+/// # Safety
+///
+/// As for [`insert_frames`]. All of the process's mappings must be locked.
+#[cfg(CONFIG_ARCH_SUPPORTS_PUD_PFNMAP)]
+unsafe fn insert_giant(
+    vmf: *mut bindings::vm_fault,
+    fault: &Fault,
+    frame: &Frame<'_>,
+) -> bindings::vm_fault_t {
+    // SAFETY: The memory manager found this entry for the fault; it stays while the VMA is locked. The caller promises
+    // the VMA.
+    let (entry, vma) = unsafe { ((&raw const (*(*vmf).pud).pud).read_volatile(), fault.vma()) };
+    // A store to an entry that is read-only, now or once it is made: smaller ones take it.
+    let is_noted = fault.write && is_told_of_stores(vma, frame.cache);
+    if entry != 0 || is_noted || !has_giant_entries() {
+        return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
+    }
+    // The memory manager makes a table here whenever it likes. It then takes it for a defect if this is said to be a store.
+    // SAFETY: As in `insert_frames`.
+    unsafe { bindings::vmf_insert_pfn_pud(vmf, frame.number as usize, false) }
+}
+
+/// The order of the largest page-table entries.
+pub(super) const GIANT: u32 = 18;
+
+/// Whether the processor has page-table entries of order [`GIANT`], at which the memory manager does not look.
+#[cfg(CONFIG_X86)]
+fn has_giant_entries() -> bool {
+    const FEATURE: usize = bindings::X86_FEATURE_GBPAGES as usize;
+    // SAFETY: Set at boot, and never changed. The word is one of its words.
+    let word = unsafe {
+        let words = &raw const bindings::boot_cpu_data.__bindgen_anon_3.x86_capability;
+        words.cast::<u32>().add(FEATURE / 32).read()
+    };
+    word & 1 << (FEATURE % 32) != 0
+}
+
+/// None is known here.
+#[cfg(not(CONFIG_X86))]
+fn has_giant_entries() -> bool {
+    false
+}

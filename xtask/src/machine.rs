@@ -29,8 +29,9 @@ pub(crate) const CONSOLE: &str = "console";
 /// The directory of files that are devices' memory, in the run's directory; the guest has it at /hw.
 pub(crate) const HARDWARE: &str = "hw";
 
-/// The file that is BAR 2 of the guest's `ivshmem` device, and its bytes.
-const IVSHMEM: (&str, u64) = ("ivshmem", 4 << 20);
+/// The file that is BAR 2 of the guest's `ivshmem` device, and its bytes: as many as one page-table entry of the largest kind
+/// maps. It has holes where nobody wrote.
+const IVSHMEM: (&str, u64) = ("ivshmem", 1 << 30);
 
 /// The graphics cards, none of which has a screen.
 const GRAPHICS_CARDS: &[&str] = &["bochs-display", "qxl", "virtio-gpu-pci"];

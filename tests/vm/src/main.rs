@@ -30,6 +30,7 @@ mod examples;
 mod fault;
 mod faults;
 mod folder;
+mod frames;
 mod fuzz;
 mod guide;
 mod hardware;
@@ -137,6 +138,7 @@ fn main() -> ExitCode {
         ("track", track::TESTS),
         ("kinds", kinds::TESTS),
         ("cache", cache::TESTS),
+        ("frames", frames::TESTS),
         ("dmabuf", dmabuf::TESTS),
         ("hardware", hardware::TESTS),
         ("importers", importers::TESTS),
@@ -152,6 +154,7 @@ fn main() -> ExitCode {
         // Nor does it note which pages are written.
         files.push(("dirty", dirty::TESTS));
         files.push(("cache", cache::SEEN_IN_PAGE_TABLES));
+        files.push(("frames", frames::SEEN_IN_PAGE_TABLES));
     }
     let of_file = |(file, tests): &(&str, &'static [Test])| -> Vec<Trial> {
         let trials = tests

@@ -345,6 +345,16 @@ impl Map {
         Ok(self)
     }
 
+    /// Maps a file anew in the place of this map, shared, while others use it: at once, what they see is that.
+    pub(crate) fn renew(&self, fd: impl AsFd, offset: u64) -> Result<()> {
+        let flags = libc::MAP_SHARED | libc::MAP_FIXED;
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let fd = Some(fd.as_fd());
+        // SAFETY: the pages that are replaced are of this map, which nobody but the methods here accesses.
+        unsafe { mmap(self.address, fd, offset, self.len, protection, flags) }?;
+        Ok(())
+    }
+
     /// `mmap` with MAP_FIXED_NOREPLACE in the place of this map, which cannot succeed.
     pub(crate) fn map_over(&self, fd: impl AsFd) -> Result<usize> {
         let flags = libc::MAP_SHARED | libc::MAP_FIXED_NOREPLACE;
