@@ -11,24 +11,13 @@
 
 use core::ops::Range;
 use kernel::{
-    bindings::{
-        POLLERR,
-        POLLHUP,
-        POLLIN,
-        POLLRDNORM, //
-    },
     error::Error,
     new_mutex,
     prelude::*,
     seq_file::SeqFile,
     seq_print,
-    static_lock_class,
     str::CString,
     sync::{
-        atomic::{
-            AtomicFlag,
-            Relaxed, //
-        },
         Arc,
         Mutex, //
     }, //
@@ -47,11 +36,12 @@ use crate::{
             Destination,
             Source, //
         },
+        pci::Watch,
         task,
-        vma::Page,
-        wait::WaitQueue, //
+        vma::Page, //
     },
     export::Export,
+    hardware::Hardware,
     layout::{
         self,
         Extent,
@@ -60,12 +50,12 @@ use crate::{
     },
     list,
     registry::Registry,
+    signal::Signal,
     stats::{
         Mappings,
         RateLimit, //
     },
     track::{
-        Clock,
         Stamps, //
     },
     window::Window, //
@@ -76,18 +66,14 @@ use crate::{
 pub(crate) struct Device {
     name: CString,
     /// The address space that its mappings are in: a page of it is a page of the device.
-    pub(crate) inode: Inode,
+    pub(crate) inode: Arc<Inode>,
     windows: KVec<Window>,
     /// Where the windows lie, in the same order.
     extents: KVec<Extent>,
-    /// Counts its changes.
-    #[pin]
-    clock: Clock,
-    /// Whether it was destroyed: nothing but its mappings works any more.
-    removed: AtomicFlag,
-    /// Woken whenever the generation grows.
-    #[pin]
-    pub(crate) changed: WaitQueue,
+    /// Counts its changes, and wakes those who wait for one.
+    pub(crate) signal: Arc<Signal>,
+    /// Takes windows away whose hardware goes.
+    _hardware: Option<Pin<KBox<Watch<Hardware>>>>,
     /// Its mappings.
     pub(crate) mappings: Mappings,
     /// What of it is exported.
@@ -106,17 +92,22 @@ impl Device {
         windows: KVec<Window>,
         extents: KVec<Extent>,
     ) -> Result<Arc<Self>> {
-        let inode = registry.inode(layout::size(&extents))?;
         let is_tracked = windows.iter().any(|window| window.stamps.is_some());
+        let inode = Arc::new(registry.inode(layout::size(&extents))?, GFP_KERNEL_ACCOUNT)?;
+        let signal = Signal::new(is_tracked)?;
+        let hardware = Hardware::watch(&name, &inode, &signal, &windows).inspect_err(|error| {
+            if *error == ENODEV {
+                pr_err!("{}: a PCI device was unplugged meanwhile\n", &*name);
+            }
+        })?;
         Arc::pin_init(
             pin_init!(Self {
                 name,
                 inode,
                 windows,
                 extents,
-                clock <- Clock::new(is_tracked),
-                removed: AtomicFlag::new(false),
-                changed <- WaitQueue::new(c"Device::changed", static_lock_class!()),
+                signal,
+                _hardware: hardware,
                 mappings: Mappings::new(),
                 exports <- new_mutex!(KVec::new(), "Device::exports"),
                 log <- RateLimit::new(),
@@ -133,14 +124,13 @@ impl Device {
     /// Destroys it: open files answer `ENODEV` from now on, and who waits is woken.
     // ANCHOR: remove
     pub(crate) fn remove(&self) {
-        self.removed.store(true, Relaxed);
-        self.changed.wake(POLLIN | POLLRDNORM | POLLERR | POLLHUP);
+        self.signal.end();
     }
     // ANCHOR_END: remove
 
-    /// Whether it was destroyed.
+    /// Whether it was destroyed, or has no window any more.
     pub(crate) fn is_removed(&self) -> bool {
-        self.removed.load(Relaxed)
+        self.signal.has_ended()
     }
 
     /// Its size: the end of its last window.
@@ -150,16 +140,13 @@ impl Device {
 
     /// Its change counter.
     pub(crate) fn generation(&self) -> u64 {
-        self.clock.generation()
+        self.signal.clock.generation()
     }
 
     /// Counts a change, and wakes those who wait for one.
-    // ANCHOR: notify
     pub(crate) fn notify(&self) {
-        self.clock.count();
-        self.changed.wake(POLLIN | POLLRDNORM);
+        self.signal.notify();
     }
-    // ANCHOR_END: notify
 
     /// Copies bytes at `position`, of one window, into `to`; 0 at the end.
     pub(crate) fn read(&self, position: u64, to: &mut Destination<'_>) -> Result<usize> {
@@ -179,7 +166,10 @@ impl Device {
         if let Some(stamps) = &window.stamps {
             let end = start.saturating_add(size).div_ceil(layout::PAGE);
             // CAST: The pages are as many as an array has elements.
-            stamps.stamp((start / layout::PAGE) as usize..end as usize, &self.clock);
+            stamps.stamp(
+                (start / layout::PAGE) as usize..end as usize,
+                &self.signal.clock,
+            );
         }
     }
 
@@ -189,8 +179,8 @@ impl Device {
             return;
         };
         if let Some(stamps) = &window.stamps {
-            stamps.open(start / layout::PAGE, &self.clock);
-            self.changed.wake(POLLIN | POLLRDNORM);
+            stamps.open(start / layout::PAGE, &self.signal.clock);
+            self.signal.wake();
         }
     }
 
@@ -245,7 +235,7 @@ impl Device {
     }
 
     /// Zeroes every window that user space may write to, and counts a change, also where the task is
-    /// killed before it is done (`EINTR`), or where pages have failed, which are left out (`EIO`).
+    /// killed before it is done (`EINTR`), or where pages have failed (`EIO`) or windows are gone (`ENODEV`), which are left out.
     pub(crate) fn clear(&self) -> Result {
         let result = self.zero(0, self.size());
         self.notify();
@@ -282,10 +272,13 @@ impl Device {
             .windows
             .iter()
             .filter(|window| window.extent.offset < end && offset < window.extent.end());
-        if write && touched.any(|window| !window.is_writable()) {
-            return Err(EACCES);
-        }
-        Ok(())
+        touched.try_for_each(|window| {
+            window.check_there()?;
+            match write && !window.is_writable() {
+                true => Err(EACCES),
+                false => Ok(()),
+            }
+        })
     }
 
     /// Zeroes what writable memory there is in a range.
@@ -398,7 +391,7 @@ impl Device {
 
     /// What its clock shows: the last stamp, and the generation.
     pub(crate) fn now(&self) -> (u64, u64) {
-        self.clock.now()
+        self.signal.clock.now()
     }
 
     /// Whether there is a tracked window in `range`.
@@ -419,7 +412,7 @@ impl Device {
                 if stamps.is_open(page) {
                     let first = window.extent.offset / layout::PAGE;
                     self.inode.protect(first.saturating_add(page), &locked);
-                    stamps.close(page, &self.clock);
+                    stamps.close(page, &self.signal.clock);
                 }
                 drop(locked);
                 if task::is_killed() {

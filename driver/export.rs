@@ -58,6 +58,7 @@ impl Export {
         if !window.memory.is_ram() {
             return Err(eopnotsupp());
         }
+        window.check_there()?;
         let start = extent.offset.saturating_sub(window.extent.offset);
         if window.memory.intact(start, extent.size)? < extent.size {
             return Err(EIO);

@@ -166,7 +166,7 @@ impl FileOperations for OpenFile {
     }
 
     fn wait_queue(&self) -> &WaitQueue {
-        &self.device.changed
+        &self.device.signal.queue
     }
 
     fn poll(&self, file: &File) -> u32 {

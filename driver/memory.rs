@@ -37,6 +37,8 @@ use crate::{
             Source, //
         },
         memory::SharedMemory,
+        pci::PciDevice,
+        revocable::Revocable,
         task,
         vma::Page, //
     },
@@ -195,6 +197,20 @@ impl Memory {
         self.kind() != Kind::Physical
     }
 
+    /// What takes it away, if anything does: a PCI device that it belongs to, and the right to access it.
+    pub(crate) fn tie(&self) -> Option<(&PciDevice, &Arc<Revocable>)> {
+        match &self.backing {
+            Backing::Dma(memory) => memory.tie(),
+            Backing::Physical(memory) => memory.tie(),
+            Backing::Pages { .. } => None,
+        }
+    }
+
+    /// Whether it was taken away.
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.tie().is_some_and(|(_, access)| access.is_revoked())
+    }
+
     /// The physical address, or for DMA memory the device's, if there is a single one.
     pub(crate) fn address(&self) -> Option<u64> {
         match &self.backing {
@@ -254,6 +270,9 @@ impl Memory {
                 memory.fill(start, len, byte);
                 len
             });
+            if filled == Err(ENODEV) {
+                return Err(ENODEV);
+            }
             let count = filled.map_or_else(
                 |error| {
                     result = Err(error);
@@ -308,7 +327,8 @@ impl Memory {
     }
 
     /// Calls `act` with each piece's part of a range, until it does less than the whole of one, or the
-    /// task is killed, or a page has failed. Gives the bytes done; `EIO` if the first page has failed.
+    /// task is killed, or a page has failed, or the memory is taken away. Gives the bytes done; `EIO` if the first page has
+    /// failed, `ENODEV` if there is no memory any more.
     fn each(
         &self,
         start: u64,
@@ -319,6 +339,9 @@ impl Memory {
         let (Ok(mut start), Ok(size)) = (usize::try_from(start), usize::try_from(size)) else {
             return Ok(0);
         };
+        if self.is_revoked() {
+            return Err(ENODEV);
+        }
         let mut done: usize = 0;
         while done < size && !(done > 0 && task::is_killed()) {
             let left = size.saturating_sub(done);
@@ -339,6 +362,13 @@ impl Memory {
                     (act(&piece, within, len), len)
                 }
             };
+            if self.is_revoked() {
+                // Some of the piece may have been copied after that, or none.
+                return match done {
+                    0 => Err(ENODEV),
+                    done => Ok(done),
+                };
+            }
             done = done.saturating_add(count);
             start = start.saturating_add(count);
             if count < len {

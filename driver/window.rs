@@ -70,10 +70,19 @@ impl Window {
         self.access == Access::ReadWrite
     }
 
+    /// Fails with `ENODEV` if it was taken away, with its hardware.
+    pub(crate) fn check_there(&self) -> Result {
+        match self.memory.is_revoked() {
+            true => Err(ENODEV),
+            false => Ok(()),
+        }
+    }
+
     /// Says how a new mapping of it is to be set up, or refuses it: it is never executable, and shared
     /// writable only if the window is.
     // ANCHOR: map
     pub(crate) fn map(&self, vma: &VmaNew) -> Result<Setup> {
+        self.check_there()?;
         vma.try_clear_mayexec().map_err(|_| EACCES)?;
         if vma::is_shared(vma) && !self.is_writable() {
             vma.try_clear_maywrite().map_err(|_| EACCES)?;

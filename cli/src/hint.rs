@@ -37,7 +37,7 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<&str> {
         stream.get_ref()?.downcast_ref::<chrmem::Error>()
     })?;
     Some(match error.errno()? {
-        Errno::NODEV => "the device was destroyed while it was open",
+        Errno::NODEV => "the device was destroyed while it was open, or its hardware was unplugged or has lost its driver",
         Errno::NOTTY => "`chrmem list` shows the devices",
         _ => return None,
     })

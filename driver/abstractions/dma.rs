@@ -33,11 +33,8 @@ use super::{
         PciDevice,
         StayLock, //
     },
-    vma::{
-        self,
-        Entries,
-        Frame, //
-    }, //
+    revocable::Revocable,
+    vma::Frame, //
 };
 
 /// A device that memory is allocated for: what it can address, memory for it lies in.
@@ -144,7 +141,7 @@ pub(crate) struct Coherent {
     address: NonNull<u8>,
     bus: u64,
     size: usize,
-    entries: Arc<Entries>,
+    access: Arc<Revocable>,
 }
 
 // SAFETY: Memory belongs to no thread.
@@ -156,7 +153,7 @@ unsafe impl Sync for Coherent {}
 impl Coherent {
     /// Allocates `size` bytes, whole pages, zeroed, that `device` can address as one run.
     pub(crate) fn new(device: Arc<Device>, size: usize) -> Result<Self> {
-        let entries = vma::entries()?;
+        let access = Revocable::new(None)?;
         let mut bus = 0;
         // SAFETY: The device is valid, and `bus` can be written.
         let address = unsafe {
@@ -183,8 +180,16 @@ impl Coherent {
             address,
             bus,
             size,
-            entries,
+            access,
         })
+    }
+
+    /// What takes it away: the PCI device that it is for, if it is for one, and the right to access it.
+    pub(crate) fn tie(&self) -> Option<(&PciDevice, &Arc<Revocable>)> {
+        match &*self.device {
+            Device::Pci(device) => Some((device, &self.access)),
+            Device::Faux(_) => None,
+        }
     }
 
     /// Its address for the device.
@@ -206,7 +211,7 @@ impl Coherent {
         };
         // SAFETY: The frames are of the allocation, which lives while `self` does and is for user space to
         // share with the device. On x86, coherent memory is cached as any other.
-        Some(unsafe { Frame::new(number, run as u64, Cache::Cached, &self.entries) })
+        Some(unsafe { Frame::new(number, run as u64, Cache::Cached, &self.access) })
     }
 
     /// The number of the page frame of its page `page`.

@@ -329,6 +329,9 @@ unsafe fn pages<T: Exporter>(
         if page.has_failed() {
             return Err(EIO);
         }
+        if page.is_revoked() {
+            return Err(ENODEV);
+        }
         let page = match page {
             Page::Folio(folio) => folio.as_raw(),
             Page::Frame(frame) => page_of_frame(frame.number()).ok_or_else(eopnotsupp)?,

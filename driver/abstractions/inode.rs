@@ -140,6 +140,20 @@ impl Inode {
         };
     }
 
+    /// Takes what is mapped of `size` bytes from `offset` on away from every process: the next access is a fault.
+    ///
+    /// What a fault maps again it takes away only if it comes after that: the caller lets no fault do so.
+    pub(crate) fn unmap(&self, offset: u64, size: u64) {
+        let (Ok(offset), Ok(size)) = (i64::try_from(offset), i64::try_from(size)) else {
+            // There is nothing so far behind.
+            return;
+        };
+        // SAFETY: By the type's invariant the inode is valid. This takes any range; no size is all of the rest.
+        unsafe {
+            bindings::unmap_mapping_range((*self.inode.as_ptr()).i_mapping, offset, size, 1);
+        }
+    }
+
     /// Has the mappings of `file` be in this inode's address space, and stores into them leave the times of the
     /// file's own inode alone.
     ///

@@ -29,11 +29,8 @@ use super::{
         PciDevice,
         StayLock, //
     },
-    vma::{
-        self,
-        Entries,
-        Frame, //
-    }, //
+    revocable::Revocable,
+    vma::Frame, //
 };
 
 /// Why a physical range cannot be had.
@@ -54,26 +51,36 @@ pub(crate) enum Refusal {
     Unmappable,
 }
 
-/// A physical range, claimed and mapped into the kernel.
+/// A physical range, claimed and mapped into the kernel, until it is revoked.
 ///
 /// # Invariants
 ///
-/// `address` is the range's mapping, of `size` bytes, with the mode `cache`.
+/// `access` has a mapping of the range, of `size` bytes, with the mode `cache`, and the claim.
 pub(crate) struct IoMemory {
     start: u64,
     size: usize,
     cache: Cache,
+    access: Arc<Revocable>,
+    /// What it belongs to, if that is a PCI device.
+    device: Option<PciDevice>,
+}
+
+/// Where a physical range is mapped in the kernel, until this is dropped.
+///
+/// # Invariants
+///
+/// `address` is a mapping by `ioremap`.
+pub(super) struct IoMapping {
     address: NonNull<u8>,
-    entries: Arc<Entries>,
     /// Goes after the mapping.
     _claim: Claim,
 }
 
 // SAFETY: A mapping of the kernel belongs to no thread.
-unsafe impl Send for IoMemory {}
+unsafe impl Send for IoMapping {}
 
-// SAFETY: What can be done with `&IoMemory` is done by functions that may run at the same time.
-unsafe impl Sync for IoMemory {}
+// SAFETY: `&IoMapping` gives no access.
+unsafe impl Sync for IoMapping {}
 
 impl IoMemory {
     /// Claims, under a name, and maps `size` bytes, whole pages, from the physical address `start`.
@@ -96,7 +103,6 @@ impl IoMemory {
         if has(start, size as u64, bindings::IORESOURCE_SYSTEM_RAM) {
             return Err(Refusal::SystemRam);
         }
-        let entries = vma::entries().map_err(|_| Refusal::NoMemory)?;
         let claim = Claim::new(name, start, size as u64)?;
         // SAFETY: The range is addressable, not RAM, and claimed by us.
         let address = unsafe {
@@ -106,15 +112,25 @@ impl IoMemory {
                 Cache::NonCached => bindings::ioremap(start, size),
             }
         };
-        let address = NonNull::new(address.cast()).ok_or(Refusal::Unmappable)?;
+        let device = claim.device.clone();
+        // INVARIANT: It was just mapped.
+        let mapping = IoMapping {
+            address: NonNull::new(address.cast()).ok_or(Refusal::Unmappable)?,
+            _claim: claim,
+        };
+        // INVARIANT: It is the mapping of this range.
         Ok(Self {
             start,
             size,
             cache,
-            address,
-            entries,
-            _claim: claim,
+            access: Revocable::new(Some(mapping)).map_err(|_| Refusal::NoMemory)?,
+            device,
         })
+    }
+
+    /// What takes it away: the PCI device that it is of, if it is one's, and the right to access it.
+    pub(crate) fn tie(&self) -> Option<(&PciDevice, &Arc<Revocable>)> {
+        Some((self.device.as_ref()?, &self.access))
     }
 
     /// The physical address of its first byte.
@@ -134,9 +150,9 @@ impl IoMemory {
             .filter(|start| *start < self.size)?;
         let number = self.start.checked_add(start as u64)? >> PAGE_SIZE.ilog2();
         let run = self.size.wrapping_sub(start) / PAGE_SIZE;
-        // SAFETY: The frames lie in the range, which is claimed while `self` lives, is not RAM, and is
-        // mapped into the kernel with this cache mode by the type's invariant.
-        Some(unsafe { Frame::new(number, run as u64, self.cache, &self.entries) })
+        // SAFETY: The frames lie in the range, which is not RAM. Until it is revoked, it is claimed, and mapped into the
+        // kernel with this cache mode by the type's invariant.
+        Some(unsafe { Frame::new(number, run as u64, self.cache, &self.access) })
     }
 }
 
@@ -154,9 +170,9 @@ fn has(start: u64, size: u64, flag: u32) -> bool {
     intersection != bindings::REGION_DISJOINT as c_int
 }
 
-impl Drop for IoMemory {
+impl Drop for IoMapping {
     fn drop(&mut self) {
-        // SAFETY: `address` is what `ioremap` gave, and nobody uses it after this.
+        // SAFETY: By the type's invariant, `address` is what `ioremap` gave, and nobody uses it after this.
         unsafe { bindings::iounmap(self.address.as_ptr().cast()) };
     }
 }
@@ -175,7 +191,7 @@ impl Drop for IoMemory {
 struct Claim {
     entry: NonNull<bindings::resource>,
     /// Goes after the entry.
-    _device: Option<PciDevice>,
+    device: Option<PciDevice>,
 }
 
 // SAFETY: An entry belongs to no thread, and the list locks itself.
@@ -191,7 +207,7 @@ impl Claim {
             // INVARIANT: It hangs from the device's, which lives as long as the device.
             return Ok(Self {
                 entry,
-                _device: Some(device),
+                device: Some(device),
             });
         }
         // SAFETY: This is the list itself.
@@ -205,7 +221,7 @@ impl Claim {
         // INVARIANT: It hangs from the list, or from one of the firmware's entries.
         Ok(Self {
             entry,
-            _device: None,
+            device: None,
         })
     }
 }
@@ -368,46 +384,21 @@ fn through_buffer(len: usize, mut act: impl FnMut(usize, &mut [u8]) -> usize) ->
     done
 }
 
-impl SharedMemory for IoMemory {
-    fn copy_to(&self, start: usize, len: usize, to: &mut Destination<'_>) -> usize {
-        let (start, len) = clamp(self.size, start, len);
-        through_buffer(len, |done, part| {
-            self.read(start.saturating_add(done), part);
-            // SAFETY: `part` is valid for reading, and the iterator is a valid destination.
-            unsafe { bindings::_copy_to_iter(part.as_ptr().cast(), part.len(), to.as_raw()) }
-        })
-    }
-
-    fn copy_from(&self, start: usize, len: usize, from: &mut Source<'_>) -> usize {
-        let (start, len) = clamp(self.size, start, len);
-        through_buffer(len, |done, part| {
-            let to = part.as_mut_ptr();
-            // SAFETY: `part` is valid for writing, and the iterator is a valid source.
-            let count = unsafe { bindings::_copy_from_iter(to.cast(), part.len(), from.as_raw()) };
-            let part = part.get(..count).unwrap_or_default();
-            self.write(start.saturating_add(done), part);
-            count
-        })
-    }
-
-    fn fill(&self, start: usize, len: usize, byte: u8) {
-        let (start, len) = clamp(self.size, start, len);
-        through_buffer(len, |done, part| {
-            part.fill(byte);
-            self.write(start.saturating_add(done), part);
-            part.len()
-        });
-    }
-
+impl IoMemory {
     // Registers want to be accessed as the 32-bit words that most of them are. What is not a whole
     // word is accessed byte by byte.
 
-    fn write(&self, start: usize, bytes: &[u8]) {
+    /// Puts `bytes` at `start`; whether that was allowed.
+    fn store(&self, start: usize, bytes: &[u8]) -> bool {
+        let access = self.access.access();
+        let Some(mapping) = access.as_ref().and_then(|access| access.mapping()) else {
+            return false;
+        };
         let (start, len) = clamp(self.size, start, bytes.len());
         let mut at = start;
         for word in bytes.get(..len).unwrap_or_default().chunks(4) {
-            // SAFETY: `clamp` keeps all of `bytes` inside the mapping.
-            let to = unsafe { self.address.as_ptr().add(at) };
+            // SAFETY: `clamp` keeps all of `bytes` inside the mapping, which has `size` bytes by the type's invariant.
+            let to = unsafe { mapping.address.as_ptr().add(at) };
             match <[u8; 4]>::try_from(word) {
                 // SAFETY: The word of four bytes lies in the mapping, at an aligned address.
                 Ok(word) if to.cast::<u32>().is_aligned() => unsafe {
@@ -418,14 +409,20 @@ impl SharedMemory for IoMemory {
             }
             at = at.saturating_add(word.len());
         }
+        true
     }
 
-    fn read(&self, start: usize, bytes: &mut [u8]) {
+    /// Reads the bytes at `start` into `bytes`; whether that was allowed.
+    fn load(&self, start: usize, bytes: &mut [u8]) -> bool {
+        let access = self.access.access();
+        let Some(mapping) = access.as_ref().and_then(|access| access.mapping()) else {
+            return false;
+        };
         let (start, len) = clamp(self.size, start, bytes.len());
         let mut at = start;
         for word in bytes.get_mut(..len).unwrap_or_default().chunks_mut(4) {
-            // SAFETY: `clamp` keeps all of `bytes` inside the mapping.
-            let from = unsafe { self.address.as_ptr().add(at) };
+            // SAFETY: `clamp` keeps all of `bytes` inside the mapping, which has `size` bytes by the type's invariant.
+            let from = unsafe { mapping.address.as_ptr().add(at) };
             if word.len() == 4 && from.cast::<u32>().is_aligned() {
                 // SAFETY: The word of four bytes lies in the mapping, at an aligned address.
                 let value = unsafe { from.cast::<u32>().read_volatile() };
@@ -438,6 +435,54 @@ impl SharedMemory for IoMemory {
             }
             at = at.saturating_add(word.len());
         }
+        true
+    }
+}
+
+/// What is revoked is left alone: a copy ends there.
+impl SharedMemory for IoMemory {
+    fn copy_to(&self, start: usize, len: usize, to: &mut Destination<'_>) -> usize {
+        let (start, len) = clamp(self.size, start, len);
+        through_buffer(len, |done, part| {
+            if !self.load(start.saturating_add(done), part) {
+                return 0;
+            }
+            // SAFETY: `part` is valid for reading, and the iterator is a valid destination.
+            unsafe { bindings::_copy_to_iter(part.as_ptr().cast(), part.len(), to.as_raw()) }
+        })
+    }
+
+    fn copy_from(&self, start: usize, len: usize, from: &mut Source<'_>) -> usize {
+        let (start, len) = clamp(self.size, start, len);
+        through_buffer(len, |done, part| {
+            let to = part.as_mut_ptr();
+            // SAFETY: `part` is valid for writing, and the iterator is a valid source.
+            let count = unsafe { bindings::_copy_from_iter(to.cast(), part.len(), from.as_raw()) };
+            let part = part.get(..count).unwrap_or_default();
+            match self.store(start.saturating_add(done), part) {
+                true => count,
+                false => 0,
+            }
+        })
+    }
+
+    fn fill(&self, start: usize, len: usize, byte: u8) {
+        let (start, len) = clamp(self.size, start, len);
+        through_buffer(len, |done, part| {
+            part.fill(byte);
+            match self.store(start.saturating_add(done), part) {
+                true => part.len(),
+                false => 0,
+            }
+        });
+    }
+
+    fn write(&self, start: usize, bytes: &[u8]) {
+        self.store(start, bytes);
+    }
+
+    fn read(&self, start: usize, bytes: &mut [u8]) {
+        self.load(start, bytes);
     }
 }
 

@@ -4,11 +4,19 @@
 //!
 //! C header: [`include/linux/pci.h`](srctree/include/linux/pci.h)
 
-use core::ptr::NonNull;
+use core::{
+    marker::PhantomPinned,
+    ptr::NonNull, //
+};
 use kernel::{
     bindings,
+    container_of,
+    error::to_result,
     prelude::*,
-    types::NotThreadSafe, //
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    }, //
 };
 
 /// A reference to a PCI device.
@@ -60,10 +68,31 @@ impl PciDevice {
         elements(unsafe { &raw mut (*self.0.as_ptr()).resource })
     }
 
+    /// Whether it is there, and not on its way out.
+    fn is_registered(&self) -> bool {
+        // SAFETY: The device is valid by the reference.
+        unsafe { (*self.as_device()).kobj.state_in_sysfs() != 0 }
+    }
+
     /// As a device.
     pub(super) fn as_device(&self) -> *mut bindings::device {
         // SAFETY: By the type's invariant, the device is valid.
         unsafe { &raw mut (*self.0.as_ptr()).dev }
+    }
+}
+
+impl Clone for PciDevice {
+    fn clone(&self) -> Self {
+        // SAFETY: The device is valid by the reference.
+        unsafe { bindings::pci_dev_get(self.0.as_ptr()) };
+        // INVARIANT: The reference is now ours.
+        Self(self.0)
+    }
+}
+
+impl PartialEq for PciDevice {
+    fn eq(&self, other: &Self) -> bool {
+        self.0 == other.0
     }
 }
 
@@ -98,4 +127,95 @@ impl Drop for StayLock {
         // SAFETY: `new` took the mutex, in this task: `self` cannot be sent to another one.
         unsafe { bindings::pci_unlock_rescan_remove() };
     }
+}
+
+/// What has to do with PCI devices that may go.
+pub(crate) trait Watcher: Send + Sync + 'static {
+    /// These devices; always the same.
+    fn devices(&self) -> impl Iterator<Item = &PciDevice>;
+
+    /// One of them goes, or its driver is unbound from it; it is told so once or more often.
+    fn goes(&self, device: &PciDevice);
+}
+
+/// Tells a [`Watcher`] of its devices, until this is dropped.
+///
+/// # Invariants
+///
+/// `block` is only ever used as a part of `Self`, which is pinned, and in no list but the one of the PCI bus.
+#[pin_data(PinnedDrop)]
+pub(crate) struct Watch<T: Watcher> {
+    #[pin]
+    block: Opaque<bindings::notifier_block>,
+    watcher: T,
+    #[pin]
+    _pinned: PhantomPinned,
+}
+
+// SAFETY: A notifier belongs to no thread.
+unsafe impl<T: Watcher> Send for Watch<T> {}
+
+// SAFETY: `&Watch` gives access to nothing but `watcher`, which is `Sync`.
+unsafe impl<T: Watcher> Sync for Watch<T> {}
+
+impl<T: Watcher> Watch<T> {
+    /// Begins to tell. Fails with `ENODEV` if one of the devices is gone already.
+    pub(crate) fn new(watcher: T) -> Result<Pin<KBox<Self>>> {
+        // INVARIANT: It is in no list yet.
+        let this = KBox::pin_init(
+            pin_init!(Self {
+                block <- Opaque::new(bindings::notifier_block {
+                    notifier_call: Some(notify::<T>),
+                    next: core::ptr::null_mut(),
+                    priority: 0,
+                }),
+                watcher,
+                _pinned: PhantomPinned,
+            }),
+            GFP_KERNEL_ACCOUNT,
+        )?;
+        let _stay = StayLock::new();
+        // INVARIANT: If this fails, it is in no list, which `drop` takes as well.
+        // SAFETY: The block is filled in and pinned. It is taken out before it goes.
+        to_result(unsafe {
+            bindings::bus_register_notifier(&raw const bindings::pci_bus_type, this.block.get())
+        })?;
+        let are_there = this.watcher.devices().all(PciDevice::is_registered);
+        are_there.then_some(this).ok_or(ENODEV)
+    }
+}
+
+#[pinned_drop]
+impl<T: Watcher> PinnedDrop for Watch<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // Waits for calls that are under way.
+        // SAFETY: By the type's invariant the block is in this list or in none.
+        unsafe {
+            bindings::bus_unregister_notifier(&raw const bindings::pci_bus_type, self.block.get())
+        };
+    }
+}
+
+/// # Safety
+///
+/// Called by the driver core only, for the block of a [`Watch<T>`] and a device of the bus.
+unsafe extern "C" fn notify<T: Watcher>(
+    block: *mut bindings::notifier_block,
+    event: c_ulong,
+    device: *mut c_void,
+) -> c_int {
+    const ENDS: [bindings::bus_notifier_event; 3] = [
+        bindings::bus_notifier_event_BUS_NOTIFY_UNBIND_DRIVER,
+        bindings::bus_notifier_event_BUS_NOTIFY_DEL_DEVICE,
+        bindings::bus_notifier_event_BUS_NOTIFY_REMOVED_DEVICE,
+    ];
+    if ENDS.contains(&(event as bindings::bus_notifier_event)) {
+        // SAFETY: By the type's invariant this is the block of a `Watch<T>`, which waits for this call before it goes.
+        let this = unsafe { &*container_of!(Opaque::cast_from(block), Watch<T>, block) };
+        let is_it = |it: &&PciDevice| it.as_device() == device.cast();
+        if let Some(device) = this.watcher.devices().find(is_it) {
+            this.watcher.goes(device);
+        }
+    }
+    bindings::NOTIFY_DONE as c_int
 }

@@ -6,7 +6,10 @@
 
 use core::{
     cell::UnsafeCell,
-    ops::Deref, //
+    ops::{
+        Deref,
+        DerefMut, //
+    }, //
 };
 use kernel::{
     bindings,
@@ -102,6 +105,22 @@ impl<T> Drop for Reading<'_, T> {
 pub(super) struct Writing<'a, T> {
     lock: &'a RwSemaphore<T>,
     _thread: NotThreadSafe,
+}
+
+impl<T> Deref for Writing<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: The lock is held, so that nobody else has it.
+        unsafe { &*self.lock.data.get() }
+    }
+}
+
+impl<T> DerefMut for Writing<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: As above.
+        unsafe { &mut *self.lock.data.get() }
+    }
 }
 
 impl<T> Drop for Writing<'_, T> {

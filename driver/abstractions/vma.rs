@@ -12,9 +12,7 @@ use kernel::{
         VmaRef, //
     },
     page::PAGE_SIZE,
-    prelude::*,
-    static_lock_class,
-    sync::Arc, //
+    prelude::*, //
 };
 
 use super::{
@@ -28,7 +26,7 @@ use super::{
         HUGE_PAGES, //
     },
     inode::Inode,
-    rwsem::RwSemaphore, //
+    revocable::Revocable, //
 };
 
 /// What is mapped at a page.
@@ -56,6 +54,11 @@ impl Page<'_> {
         }
     }
 
+    /// Whether it was taken away: it must not be accessed.
+    pub(super) fn is_revoked(&self) -> bool {
+        matches!(self, Self::Frame(frame) if frame.access.is_revoked())
+    }
+
     /// Whether a VMA that [`install`] has set up is for pages of this kind and cache mode.
     fn fits(&self, vma: &VmaRef) -> bool {
         let is_frame = matches!(self, Self::Frame(_));
@@ -76,17 +79,9 @@ pub(crate) struct Frame<'a> {
     /// Frames from this one on that may be mapped as it may be.
     run: u64,
     cache: Cache,
-    entries: &'a Entries,
-}
-
-/// What keeps huge and small page-table entries for the same frames apart, as the folio's lock does for folios: a fault holds
-/// it for reading while it makes a small one, and for writing while it makes a huge one.
-pub(super) type Entries = RwSemaphore<()>;
-
-/// One for new memory.
-pub(super) fn entries() -> Result<Arc<Entries>> {
-    let entries = RwSemaphore::new((), c"Frame::entries", static_lock_class!());
-    Arc::pin_init(entries, GFP_KERNEL_ACCOUNT)
+    /// The right to map it. Whoever makes a huge page-table entry has it alone, so that nobody makes small ones for the same
+    /// frames meanwhile.
+    access: &'a Revocable,
 }
 
 impl<'a> Frame<'a> {
@@ -96,13 +91,13 @@ impl<'a> Frame<'a> {
     ///
     /// While the memory that the result borrows lives, user space may have the frames of the run mapped, and every
     /// mapping of them must have this cache mode.
-    pub(super) unsafe fn new(number: u64, run: u64, cache: Cache, entries: &'a Entries) -> Self {
+    pub(super) unsafe fn new(number: u64, run: u64, cache: Cache, access: &'a Revocable) -> Self {
         // INVARIANT: The caller promises it.
         Self {
             number,
             run,
             cache,
-            entries,
+            access,
         }
     }
 
@@ -643,7 +638,9 @@ unsafe fn insert_frame(
     fault: &Fault,
     frame: &Frame<'_>,
 ) -> bindings::vm_fault_t {
-    let _small = frame.entries.read();
+    let Some(_access) = frame.access.access() else {
+        return bindings::vm_fault_reason_VM_FAULT_SIGBUS;
+    };
     // SAFETY: The caller promises a valid fault.
     if unsafe { Middle::of(vmf) } == Middle::Huge {
         // Another thread was faster.
@@ -860,7 +857,9 @@ unsafe fn insert_frames(
         unsafe { bindings::vma_end_read(fault.vma) };
         return bindings::vm_fault_reason_VM_FAULT_RETRY;
     }
-    let _huge = frame.entries.write();
+    let Some(_alone) = frame.access.access_alone() else {
+        return bindings::vm_fault_reason_VM_FAULT_SIGBUS;
+    };
     match order {
         // SAFETY: The caller promises a valid fault.
         HUGE => match unsafe { Middle::of(vmf) } {

@@ -203,7 +203,8 @@ impl MapOptions {
     /// memory (`memfd_secret`), a dma-buf, and the memory of devices, such as a PCI device's BAR in sysfs or
     /// another character device. But a device can be unplugged while its memory is mapped. Some drivers take
     /// the mapping away then, and an access ends the process with `SIGBUS`, as one to failing RAM does: the
-    /// kernel has no call that would copy such memory instead. chrmem's own devices never do that.
+    /// kernel has no call that would copy such memory instead. So do chrmem's own devices with windows of `physical` or `dma`
+    /// memory that belong to hardware; windows of RAM stay.
     ///
     /// # Errors
     ///

@@ -270,10 +270,14 @@ fn what_an_iommu_translated_is_freed_without_it() {
         } else {
             device.translate(false);
         }
-        map.write(SIZE - 7, b"goes on");
-        assert_eq!(get(&fd, SIZE as u64 - 7, 7), b"goes on");
+        if !unplug {
+            map.write(SIZE - 7, b"goes on");
+            assert_eq!(get(&fd, SIZE as u64 - 7, 7), b"goes on");
+        }
         drop((folder, fd));
-        assert_eq!(map.read(SIZE - 7..SIZE), b"goes on");
+        if !unplug {
+            assert_eq!(map.read(SIZE - 7..SIZE), b"goes on");
+        }
         drop(map);
         if unplug {
             Pci::rescan();

@@ -67,6 +67,7 @@ mod poison;
 mod poll;
 mod races;
 mod report;
+mod revoke;
 mod ring;
 mod rounds;
 mod sanitizers;
@@ -134,6 +135,7 @@ fn main() -> ExitCode {
         ("windows", windows::TESTS),
         ("destroy", destroy::TESTS),
         ("matrix", matrix::TESTS),
+        ("revoke", revoke::TESTS),
         ("races", races::TESTS),
         ("track", track::TESTS),
         ("kinds", kinds::TESTS),

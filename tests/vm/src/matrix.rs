@@ -92,10 +92,11 @@ const CHECKED: u32 = 3;
 const END: u32 = 4;
 
 /// What a user can have seen.
-const SEEN: [&str; 4] = ["", "goes on", "ENODEV", "woken by ERR and HUP"];
+const SEEN: [&str; 5] = ["", "goes on", "ENODEV", "woken by ERR and HUP", "SIGBUS"];
 const GOES_ON: u32 = 1;
 const NODEV: u32 = 2;
 const WOKEN: u32 = 3;
+const BUS: u32 = 4;
 
 impl Board {
     fn new() -> Self {
@@ -138,6 +139,21 @@ const MARKS: [(usize, &[u8]); 3] = [
     (SIZE / 2 + PAGE, b"in the middle"),
     (SIZE - 100, b"at the end"),
 ];
+
+/// What becomes of accesses to a mapping from `start` on: all of them work, or none does.
+fn still(map: &Map, start: usize) -> u32 {
+    let ends = MARKS.iter().filter(|(at, _)| *at >= start).map(|(at, _)| {
+        let mut child = Child::start(|| {
+            map.read(at - start..at - start + 1);
+        });
+        child.wait(LIMIT)
+    });
+    let ends: Vec<_> = ends.collect();
+    if ends.iter().all(|end| *end == End::Signal(libc::SIGBUS)) {
+        return BUS;
+    }
+    goes_on(map, start)
+}
 
 /// Asserts that a mapping from `start` on has the marks, and takes stores.
 fn goes_on(map: &Map, start: usize) -> u32 {
@@ -182,7 +198,7 @@ fn see(way: Way, fd: OwnedFd, inherited: Option<Map>, board: &Board) -> u32 {
             drop(fd);
             goes_on(&map, 0);
             board.ready_until_done();
-            goes_on(&map, 0)
+            still(&map, 0)
         }
         Way::HalfUnmapped => {
             let (first, second) = mapping(&fd).split(SIZE / 2);
@@ -190,7 +206,7 @@ fn see(way: Way, fd: OwnedFd, inherited: Option<Map>, board: &Board) -> u32 {
             first.write(0, MARKS[0].1);
             drop(first);
             board.ready_until_done();
-            goes_on(&second, SIZE / 2)
+            still(&second, SIZE / 2)
         }
         Way::Moved => {
             let mut map = mapping(&fd);
@@ -199,20 +215,32 @@ fn see(way: Way, fd: OwnedFd, inherited: Option<Map>, board: &Board) -> u32 {
             map.move_onto(Map::anonymous(SIZE)).expect("a move");
             board.ready_until_done();
             map.move_onto(Map::anonymous(SIZE)).expect("a move");
-            goes_on(&map, 0)
+            still(&map, 0)
         }
         Way::Exported => {
             let buffer = export(&fd);
+            let map = mapping(&buffer);
             drop(fd);
+            goes_on(&map, 0);
             board.ready_until_done();
-            goes_on(&mapping(&buffer), 0)
+            match Map::shared(&buffer, SIZE) {
+                Ok(new) => goes_on(&new, 0).min(still(&map, 0)),
+                Err(error) => {
+                    assert_eq!(error, Errno::NODEV);
+                    still(&map, 0)
+                }
+            }
         }
         Way::Read => {
             let buffer = Buffer::new(SIZE / 4);
             loop {
                 let last = board.stage() == DONE;
                 match pread(&fd, buffer.span(0, SIZE / 4), 0) {
-                    Ok(count) => assert_eq!(count, SIZE / 4),
+                    Ok(count) if count < SIZE / 4 => {
+                        // It went in the middle.
+                        assert_eq!(pread(&fd, buffer.span(0, 1), 0), Err(Errno::NODEV));
+                    }
+                    Ok(_) => {}
                     Err(Errno::NODEV) => {
                         board.wait_for(DONE);
                         break NODEV;
@@ -310,7 +338,9 @@ impl Table {
         let answer = act();
         board.set(DONE);
         if let (Way::Polled, Ok(device)) = (way, Device::open(node)) {
-            device.notify().expect("NOTIFY");
+            // Where there is nothing left, it is awake already.
+            let told = device.notify().map_err(|error| error.errno());
+            assert!(matches!(told, Ok(()) | Err(Some(Errno::NODEV))), "{told:?}");
         }
         let seen = board.seen();
         self.cells
@@ -376,6 +406,15 @@ fn after_destroy(way: Way) -> &'static str {
         Way::Open | Way::Read => "done; ENODEV",
         Way::Polled => "done; woken by ERR and HUP",
         _ => "done; goes on",
+    }
+}
+
+/// What becomes of a use of a window whose hardware goes.
+fn after_loss(way: Way) -> &'static str {
+    match way {
+        Way::Open | Way::Read => "done; ENODEV",
+        Way::Polled => "done; woken by ERR and HUP",
+        _ => "done; SIGBUS",
     }
 }
 
@@ -544,7 +583,7 @@ fn a_driver_unbound_while_its_memory_is_used() {
     });
     device.unbind("uio_pci_generic");
     drop(module);
-    table.tell("unbind", "done", |_| "done; goes on");
+    table.tell("unbind", "done", after_loss);
 }
 
 fn unplugged_while_its_memory_is_used() {
@@ -556,7 +595,7 @@ fn unplugged_while_its_memory_is_used() {
     let folder = Folder::live("test", &[("one", &OF_HARDWARE[1]())]);
     put(folder.open(), 0, &pattern(PAGE));
     assert_eq!(get(folder.open(), 0, PAGE), pattern(PAGE));
-    table.tell("unplug", "done", |_| "done; goes on");
+    table.tell("unplug", "done", after_loss);
 }
 
 /// What a bridge hands on and nobody has is the bridge's, which goes before the window does.
@@ -598,7 +637,8 @@ fn what_a_device_s_memory_was_others_may_have() {
     assert_eq!(iomem::called("chrmem"), []);
     let new = Folder::live("more", &[("one", &settings())]);
     assert_eq!(iomem::called("chrmem"), range);
-    map.write(0, b"by the old way");
+    let mut child = Child::start(|| map.write(0, b"by the old way"));
+    assert_eq!(child.wait(LIMIT), End::Signal(libc::SIGBUS));
     drop((old, map));
     assert_eq!(iomem::called("chrmem"), range);
     put(new.open(), 0, b"by the new one");
