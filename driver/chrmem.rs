@@ -165,6 +165,7 @@ fn plain_device(registry: &Arc<Registry>, index: u32, size: u64) -> Result<Arc<D
                 cache: Cache::Cached,
                 address: None,
                 device: None,
+                node: None,
                 track: false,
             },
         )?,

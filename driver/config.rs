@@ -333,6 +333,7 @@ struct Settings {
     access: Access,
     address: Option<u64>,
     device: Option<PciAddress>,
+    node: Option<u32>,
     fill: u8,
     track: bool,
 }
@@ -347,6 +348,7 @@ impl Default for Settings {
             access: Access::ReadWrite,
             address: None,
             device: None,
+            node: None,
             fill: 0,
             track: false,
         }
@@ -363,12 +365,13 @@ impl WindowFolder {
     const DEVICE: usize = 6;
     const FILL: usize = 7;
     const TRACK: usize = 8;
+    const NODE: usize = 9;
 }
 
 impl Directory for WindowFolder {
     const ATTRIBUTES: &'static [&'static CStr] = &[
         c"offset", c"size", c"memory", c"cache", c"access", c"address", c"device", c"fill",
-        c"track",
+        c"track", c"node",
     ];
     type Child = Nothing;
     type Default = Nothing;
@@ -394,6 +397,10 @@ impl Directory for WindowFolder {
             },
             Self::FILL => write!(to, "{}", settings.fill),
             Self::TRACK => write!(to, "{}", u8::from(settings.track)),
+            Self::NODE => match settings.node {
+                Some(node) => write!(to, "{node}"),
+                None => to.write_str("any"),
+            },
             _ => Ok(()),
         }
     }
@@ -423,6 +430,10 @@ impl Settings {
             WindowFolder::ACCESS => self.access = named(&Access::ALL, text)?,
             WindowFolder::ADDRESS => self.address = optional(text, "none", number::parse)?,
             WindowFolder::DEVICE => self.device = optional(text, "none", PciAddress::parse)?,
+            WindowFolder::NODE => {
+                let parse = |text: &str| u32::try_from(number::parse(text)?).ok();
+                self.node = optional(text, "any", parse)?;
+            }
             WindowFolder::FILL => self.fill = u8::try_from(number::parse(text)?).ok()?,
             WindowFolder::TRACK => {
                 self.track = match number::parse(text)? {
@@ -516,6 +527,7 @@ impl WindowFolder {
                     address: settings.address,
                     device: dma.as_ref(),
                     track: settings.track,
+                    node: settings.node,
                 },
             )?,
             access: settings.access,

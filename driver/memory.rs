@@ -26,6 +26,7 @@ use crate::{
         folio::{
             available_pages,
             has_failed_memory,
+            Node,
             HUGE_PAGES, //
         },
         iomem::{
@@ -93,6 +94,8 @@ pub(crate) struct Request<'a> {
     pub(crate) device: Option<&'a Arc<dma::Device>>,
     /// Whether each page is to be locked and made read-only alone.
     pub(crate) track: bool,
+    /// For `Pages` and `Contiguous`: the number of the node that all of it is to be of.
+    pub(crate) node: Option<u32>,
 }
 
 /// Memory, locked in place. RAM is zeroed when it is made; a physical range is as it was.
@@ -132,11 +135,24 @@ impl Memory {
             pr_err!("{what}: track: only cached pages and contiguous memory can be tracked\n");
             return Err(EINVAL);
         }
+        let node = match request.node {
+            Some(_) if !is_pages => {
+                pr_err!("{what}: only pages and contiguous memory have a node\n");
+                return Err(EINVAL);
+            }
+            Some(number) => Some(Node::new(number).ok_or_else(|| {
+                pr_err!(
+                    "{what}: there is no node {number} with memory, see /sys/devices/system/node\n"
+                );
+                ENODEV
+            })?),
+            None => None,
+        };
         let backing = match (request.kind, request.address, request.device) {
             (kind @ (Kind::Pages | Kind::Contiguous), None, None) => {
                 let pages = match kind {
-                    Kind::Contiguous => Pages::contiguous(count, cache, request.track),
-                    _ => Pages::new(count, cache, request.track),
+                    Kind::Contiguous => Pages::contiguous(count, cache, request.track, node),
+                    _ => Pages::new(count, cache, request.track, node),
                 };
                 let pages = pages.inspect_err(|&error| match kind {
                     _ if error == EINTR => {

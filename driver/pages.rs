@@ -18,6 +18,7 @@ use crate::abstractions::{
     folio::{
         FolioPage,
         Folios,
+        Node,
         Run, //
     }, //
 };
@@ -31,23 +32,33 @@ pub(crate) enum Pages {
 }
 
 impl Pages {
-    /// Allocates `count` pages; if `single`, each with a life of its own.
+    /// Allocates `count` pages; if `single`, each with a life of its own. If a node is given, all are of it.
     // ANCHOR: new
-    pub(crate) fn new(count: usize, cache: Cache, single: bool) -> Result<Self> {
+    pub(crate) fn new(
+        count: usize,
+        cache: Cache,
+        single: bool,
+        node: Option<Node>,
+    ) -> Result<Self> {
         Ok(match cache {
-            Cache::Cached if single => Self::Cached(Folios::single(count)?),
-            Cache::Cached => Self::Cached(Folios::natural(count)?),
-            _ => Self::Uncached(Uncached::new(Folios::single(count)?, cache)?),
+            Cache::Cached if single => Self::Cached(Folios::single(count, node)?),
+            Cache::Cached => Self::Cached(Folios::natural(count, node)?),
+            _ => Self::Uncached(Uncached::new(Folios::single(count, node)?, cache)?),
         })
     }
     // ANCHOR_END: new
 
     /// Allocates `count` pages in one physical run; if `single`, each with a life of its own.
-    pub(crate) fn contiguous(count: usize, cache: Cache, single: bool) -> Result<Self> {
+    pub(crate) fn contiguous(
+        count: usize,
+        cache: Cache,
+        single: bool,
+        node: Option<Node>,
+    ) -> Result<Self> {
         Ok(match cache {
-            Cache::Cached if single => Self::Cached(Folios::run(count)?),
-            Cache::Cached => Self::Cached(Folios::contiguous(count)?),
-            _ => Self::Uncached(Uncached::new(Folios::run(count)?, cache)?),
+            Cache::Cached if single => Self::Cached(Folios::run(count, node)?),
+            Cache::Cached => Self::Cached(Folios::contiguous(count, node)?),
+            _ => Self::Uncached(Uncached::new(Folios::run(count, node)?, cache)?),
         })
     }
 

@@ -61,6 +61,7 @@ const SETTINGS: &[(&str, Kind)] = &[
     ("access", Kind::Word(&["rw", "ro"])),
     ("address", Kind::SizeOr("none")),
     ("device", Kind::Text),
+    ("node", Kind::Text),
     ("fill", Kind::Byte),
     ("track", Kind::Word(&["0", "1"])),
 ];

@@ -63,6 +63,61 @@ pub(crate) const HUGE: u32 = 9;
 /// Pages of such a folio.
 pub(crate) const HUGE_PAGES: usize = 1 << HUGE;
 
+/// A node of the machine's memory (NUMA): what one of its processors reaches fastest.
+///
+/// # Invariants
+///
+/// It was there once, with memory.
+#[derive(Clone, Copy)]
+pub(crate) struct Node(c_int);
+
+impl Node {
+    /// The node with this number, if it has memory.
+    #[cfg(CONFIG_NUMA)]
+    pub(crate) fn new(number: u32) -> Option<Self> {
+        // SAFETY: Set while memory comes and goes, and never freed.
+        let count = unsafe { bindings::nr_node_ids };
+        let state = &raw const bindings::node_states;
+        let word = (number as usize).wrapping_shr(usize::BITS.ilog2());
+        let bit = number % usize::BITS;
+        if number >= count {
+            return None;
+        }
+        // SAFETY: There is a bit for each number below that one. It is only ever changed atomically.
+        let bits = unsafe {
+            let masks = state.cast::<bindings::nodemask_t>();
+            let with_memory = masks.add(bindings::node_states_N_MEMORY as usize);
+            with_memory.cast::<usize>().add(word).read_volatile()
+        };
+        // INVARIANT: It has memory now.
+        (bits.wrapping_shr(bit) & 1 != 0).then_some(Self(number as c_int))
+    }
+
+    /// The only one that there is.
+    #[cfg(not(CONFIG_NUMA))]
+    pub(crate) fn new(number: u32) -> Option<Self> {
+        // INVARIANT: It has all of the memory.
+        (number == 0).then_some(Self(0))
+    }
+
+    /// Allocates a folio there and nowhere else.
+    fn alloc(self, gfp: bindings::gfp_t, order: u32) -> *mut bindings::page {
+        const MAPPABLE: usize = 1 << bindings::pageflags_PG_large_rmappable;
+        let gfp = gfp | 1 << bindings::___GFP_THISNODE_BIT;
+        // SAFETY: The flags allow sleeping, and this is called in process context only. By the type's invariant there is
+        // such a node; one without memory gives none.
+        let page =
+            unsafe { bindings::__folio_alloc_noprof(gfp, order, self.0, core::ptr::null_mut()) };
+        let page = page.cast::<bindings::page>();
+        if order > 0 && !page.is_null() {
+            // As one of `alloc_pages`, and not one that the memory manager may split.
+            // SAFETY: The folio has a second page, and nobody else knows it yet.
+            unsafe { (*page.add(1)).flags.f &= !MAPPABLE };
+        }
+        page
+    }
+}
+
 /// 2 to the `order` zeroed pages in one run, that user space may map while the kernel reads and writes them.
 ///
 /// # Invariants
@@ -90,15 +145,18 @@ impl Folio {
     /// work.
     ///
     /// `index` is the number that its first page has among all pages that it is allocated with.
-    fn alloc(order: u32, index: usize) -> Result<Self> {
+    fn alloc(order: u32, index: usize, node: Option<Node>) -> Result<Self> {
         let gfp = match order {
             0 => GFP_MAYFAIL,
             _ => GFP_EASY | 1 << bindings::___GFP_COMP_BIT,
         };
         // Not `folio_alloc`, which marks a folio of several pages as one that the memory manager may split:
         // debugfs's `split_huge_pages` then follows its `mapping`, which is null.
-        // SAFETY: The flags allow sleeping, and this is called in process context only.
-        let page = unsafe { bindings::alloc_pages(gfp | ACCOUNT, order) };
+        let page = match node {
+            // SAFETY: The flags allow sleeping, and this is called in process context only.
+            None => unsafe { bindings::alloc_pages(gfp | ACCOUNT, order) },
+            Some(node) => node.alloc(gfp | ACCOUNT, order),
+        };
         let page = NonNull::new(page).ok_or(ENOMEM)?;
         // The memory manager maps a folio as a whole only if it comes before its file's end. Whoever had the page
         // before may have left any number here.
@@ -182,8 +240,8 @@ impl Folios {
     }
 
     /// Allocates `count` pages, charged to the current memory cgroup, in folios as large as their place allows, up to
-    /// what a huge entry maps, and as can be had for little work.
-    pub(crate) fn natural(count: usize) -> Result<Self> {
+    /// what a huge entry maps, and as can be had for little work. If a node is given, all are of it.
+    pub(crate) fn natural(count: usize, node: Option<Node>) -> Result<Self> {
         let mut this = Self::with_capacity(count, count.trailing_zeros().min(HUGE))?;
         let mut most = HUGE;
         let mut at: usize = 0;
@@ -193,7 +251,7 @@ impl Folios {
             }
             let left = count.saturating_sub(at);
             let order = most.min(left.ilog2()).min(at.trailing_zeros());
-            match Folio::alloc(order, at) {
+            match Folio::alloc(order, at, node) {
                 Ok(folio) => {
                     at = at.saturating_add(folio.pages());
                     this.push(folio)?;
@@ -258,10 +316,11 @@ impl Folios {
     }
 
     /// Allocates `count` single pages, wherever they are but in runs where that takes little work, charged to the current
-    /// memory cgroup.
-    pub(crate) fn single(count: usize) -> Result<Self> {
+    /// memory cgroup. If a node is given, all are of it.
+    pub(crate) fn single(count: usize, node: Option<Node>) -> Result<Self> {
         let mut this = Self::with_capacity(count, 0)?;
-        let mut order = HUGE;
+        // The kernel exports no way to have a run of a node's that can be split.
+        let mut order = if node.is_some() { 0 } else { HUGE };
         while this.pages() < count {
             if task::is_killed() {
                 return Err(EINTR);
@@ -269,7 +328,7 @@ impl Folios {
             let left = count.saturating_sub(this.pages());
             order = order.min(left.ilog2());
             if order == 0 {
-                this.push(Folio::alloc(0, this.pages())?)?;
+                this.push(Folio::alloc(0, this.pages(), node)?)?;
             } else if this.push_run(order).is_err() {
                 // None so long is free; nor will be the next.
                 order = order.saturating_sub(1);
@@ -299,34 +358,36 @@ impl Folios {
     /// are as many as one can have, or single pages.
     ///
     /// Single pages are not charged to a memory cgroup: the kernel has no way to.
-    pub(crate) fn contiguous(count: usize) -> Result<Self> {
-        if let Some(this) = Self::one(count) {
+    pub(crate) fn contiguous(count: usize, node: Option<Node>) -> Result<Self> {
+        if let Some(this) = Self::one(count, node) {
             return Ok(this);
         }
-        Self::run(count)
+        Self::run(count, node)
     }
 
     /// One folio of `count` pages, if there can be one and one is to be had for little work.
-    fn one(count: usize) -> Option<Self> {
+    fn one(count: usize, node: Option<Node>) -> Option<Self> {
         let order = count.trailing_zeros();
         if !count.is_power_of_two() || order > HUGE {
             return None;
         }
         let mut this = Self::with_capacity(1, order).ok()?;
-        this.push(Folio::alloc(order, 0).ok()?).ok()?;
+        this.push(Folio::alloc(order, 0, node).ok()?).ok()?;
         Some(this)
     }
 
     /// Single pages in one physical run.
-    pub(crate) fn run(count: usize) -> Result<Self> {
+    pub(crate) fn run(count: usize, node: Option<Node>) -> Result<Self> {
         let mut this = Self::with_capacity(count, 0)?;
-        // The node to start at: there must be one, and `numa_mem_id()` is inline in C.
-        let node = Page::alloc_page(GFP_KERNEL)?.nid();
-        // SAFETY: The flags allow sleeping, and this is called in process context only; the node has memory, and
-        // no other is left out.
-        let first = unsafe {
-            bindings::alloc_contig_pages_noprof(count, GFP_MAYFAIL, node, core::ptr::null_mut())
+        let (node, gfp) = match node {
+            Some(Node(number)) => (number, GFP_MAYFAIL | 1 << bindings::___GFP_THISNODE_BIT),
+            // The node to start at: there must be one, and `numa_mem_id()` is inline in C.
+            None => (Page::alloc_page(GFP_KERNEL)?.nid(), GFP_MAYFAIL),
         };
+        // SAFETY: The flags allow sleeping, and this is called in process context only; the node has memory, and
+        // no other is left out but by the flags.
+        let first =
+            unsafe { bindings::alloc_contig_pages_noprof(count, gfp, node, core::ptr::null_mut()) };
         let first = NonNull::new(first).ok_or(ENOMEM)?;
         for index in 0..count {
             // SAFETY: `index` is inside the run, whose `struct page`s are an array of pages of order 0.

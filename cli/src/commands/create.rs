@@ -20,6 +20,7 @@ Settings of a window (separated by commas):
   access=MODE       rw (default), ro
   address=SIZE      the physical address; implies memory=physical
   device=ADDRESS    the PCI device that must reach it (0000:00:04.0); implies memory=dma
+  node=NUMBER       the NUMA node that the memory is of; any (default)
   fill=BYTE         the initial value of its bytes, 0 to 255
   track=1           stores through mappings are noticed: see `chrmem changes`
 

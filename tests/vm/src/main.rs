@@ -55,6 +55,7 @@ mod memory;
 mod model;
 mod modprobe;
 mod node;
+mod nodes;
 mod options;
 mod oracle;
 mod orders;
@@ -139,6 +140,7 @@ fn main() -> ExitCode {
         ("races", races::TESTS),
         ("track", track::TESTS),
         ("kinds", kinds::TESTS),
+        ("nodes", nodes::TESTS),
         ("cache", cache::TESTS),
         ("frames", frames::TESTS),
         ("dmabuf", dmabuf::TESTS),
