@@ -24,7 +24,7 @@ pub(crate) use clock::Unit;
 pub(crate) use html::page;
 pub(crate) use pictures::pictures;
 pub(crate) use report::Report;
-pub(crate) use table::text;
+pub(crate) use table::{markdown, text};
 
 use anyhow::{bail, Context, Result};
 use clock::Clock;

@@ -12,6 +12,7 @@ use crate::raw::{peers, Backing};
 use crate::view::View;
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
 use rustix::io::Errno;
+use std::ops::Range;
 
 /// A dma-buf of `size` bytes of a heap's memory; `heap` is `/dev/dma_heap/system`, or another.
 ///
@@ -55,21 +56,21 @@ impl Fixed {
         Ok(Self { file, size, page })
     }
 
-    /// Maps the first `size` bytes, at most those that stay.
+    /// Maps a range of bytes, at most those that stay.
     ///
     /// # Errors
     ///
     /// [`Error::PastEnd`] if they are more. Else as [`MapOptions::map`].
-    pub fn map(&self, options: &MapOptions, size: u64) -> Result<Mapping> {
-        if size > self.size {
+    pub fn map(&self, options: &MapOptions, bytes: Range<u64>) -> Result<Mapping> {
+        if bytes.end > self.size {
             return Err(Error::PastEnd {
-                start: 0,
-                end: size,
+                start: bytes.start,
+                end: bytes.end,
                 place: File(self.file.as_fd()).name(),
                 size: self.size,
             });
         }
-        options.map_known(&File(self.file.as_fd()), 0..size, self.page)
+        options.map_known(&File(self.file.as_fd()), bytes, self.page)
     }
 }
 

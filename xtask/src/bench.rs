@@ -14,13 +14,16 @@ use serde_json::Value;
 use crate::job::Job;
 use crate::setup::Lab;
 use crate::vm::{self, Args};
-use crate::{programs, workspace};
+use crate::{places, programs, workspace};
 
 /// The counts that the gate compares with, by the kernel's release.
 const COUNTS: &str = "bench/counts.json";
 
 /// By so many per cent a count may differ. Counts are exact but for what the timer and the state of the kernel's caches add.
 const TOLERANCE: u64 = 3;
+
+/// The page whose tables are made here.
+const PAGE: &str = "docs/performance.md";
 
 /// The charts that the documentation shows.
 const SHOWN: &[&str] = &["mapping", "records"];
@@ -31,7 +34,7 @@ pub(crate) struct Options {
     /// Measure only what the goals are about, and fail if a count is not what was written down
     #[arg(long)]
     gate: bool,
-    /// Write down what was counted, for this kernel; without --gate, also the documentation's charts
+    /// With --gate, write down what was counted, for this kernel; else, put charts and tables into the documentation
     #[arg(long)]
     update: bool,
 }
@@ -81,20 +84,20 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
             }
         }
     }
-    if options.update {
-        known.insert(kernel, counts);
+    if options.gate && options.update {
+        known.insert(kernel.clone(), counts);
         let text = serde_json::to_string_pretty(&known)?;
         fs::write(workspace::dir().join(COUNTS), text + "\n")?;
     }
     if !options.gate {
         report(&lab, &chrmem, &file, &out)?;
         if options.update {
+            fill_page(&chrmem, &file, &kernel)?;
             for name in SHOWN {
-                let chart = Path::new(name).with_extension("svg");
-                fs::copy(
-                    out.join(&chart),
-                    workspace::dir().join("docs/pictures").join(&chart),
-                )?;
+                // Of the first of two reports.
+                let drawn = out.join(format!("{name}-1.svg"));
+                let shown = format!("docs/pictures/{name}.svg");
+                fs::copy(drawn, workspace::dir().join(shown))?;
             }
         }
     }
@@ -129,6 +132,32 @@ fn report(lab: &Lab, chrmem: &PathBuf, counted: &Path, out: &Path) -> Result<()>
     shown.run()?;
     eprintln!("charts: {}", page.display());
     Ok(())
+}
+
+/// Puts the tables of a report into the documentation: one for the goals, and for each thing that was measured.
+fn fill_page(chrmem: &Path, counted: &Path, kernel: &str) -> Result<()> {
+    let markdown = cmd!(chrmem, "bench", "--from", counted, "--markdown").read()?;
+    let commit = cmd!("git", "rev-parse", "--short", "HEAD")
+        .dir(workspace::dir())
+        .read()?;
+    let date = cmd!("date", "--utc", "+%F").read()?;
+    let run = format!(
+        "\nMeasured {date} on Linux {kernel}, at commit {commit} or what became of it.\n\n"
+    );
+    let path = workspace::dir().join(PAGE);
+    let page = places::fill(&fs::read_to_string(&path)?, "bench", |name| match name {
+        "run" => Some(run.clone()),
+        name => table(&markdown, name),
+    })?;
+    fs::write(&path, page)?;
+    Ok(())
+}
+
+/// The table below a heading.
+fn table(markdown: &str, heading: &str) -> Option<String> {
+    let (_, after) = markdown.split_once(&format!("## {heading}\n"))?;
+    let table = after.split("## ").next().unwrap_or_default();
+    Some(format!("\n{}\n\n", table.trim()))
 }
 
 type Counts = BTreeMap<String, u64>;
@@ -192,7 +221,7 @@ fn moved(before: &Counts, now: &Counts) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{counts, moved, Counts};
+    use super::{counts, moved, table, Counts};
 
     #[test]
     fn the_drivers_counts_are_taken_from_a_report() {
@@ -219,6 +248,16 @@ mod tests {
             ("7.2".into(), expected)
         );
         assert!(counts(&json("nanoseconds")).is_err());
+    }
+
+    #[test]
+    fn a_table_is_found_by_its_heading() {
+        let markdown = "## goals\n\n| a |\n\n## pread\n\n| b |\n| c |\n\n";
+        assert_eq!(
+            table(markdown, "pread").as_deref(),
+            Some("\n| b |\n| c |\n\n")
+        );
+        assert_eq!(table(markdown, "pwrite"), None);
     }
 
     #[test]

@@ -31,6 +31,7 @@ mod nightly;
 mod oldest;
 mod pages;
 mod panics;
+mod places;
 mod prepare;
 mod programs;
 mod progress;

@@ -7,17 +7,20 @@
 //! with a column for each run. What is written `ROW × COLUMN` goes into a table of its own, of rows and columns.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::sync::Mutex;
 
-use anyhow::{ensure, Context, Result};
+use anyhow::{Context, Result};
 use fs_err as fs;
 
-use crate::workspace;
+use crate::{places, workspace};
 
 /// The pages with such places.
-const PAGES: [&str; 2] = ["docs/reliability.md", "docs/importers.md"];
+const PAGES: [&str; 3] = [
+    "docs/reliability.md",
+    "docs/importers.md",
+    "docs/performance.md",
+];
 
 /// What stands between the two parts of a cell's name.
 const CROSS: &str = " × ";
@@ -122,22 +125,9 @@ pub(crate) fn write() -> Result<ExitCode> {
 
 /// The page with new facts in its places. A place that no run has facts for stays as it is.
 fn fill(page: &str, runs: &BTreeMap<String, Facts>) -> Result<String> {
-    let mut text = String::new();
-    let mut rest = page;
-    while let Some((before, after)) = rest.split_once("<!-- facts: ") {
-        let (group, after) = after
-            .split_once(" -->\n")
-            .context("a place that does not begin")?;
-        let (old, after) = after
-            .split_once("<!-- end -->")
-            .with_context(|| format!("the place for {group} does not end"))?;
-        ensure!(!old.contains("<!--"), "the place for {group} does not end");
-        let tables = tables(group, runs);
-        let new = if tables.is_empty() { old } else { &tables };
-        write!(text, "{before}<!-- facts: {group} -->\n{new}<!-- end -->")?;
-        rest = after;
-    }
-    Ok(text + rest)
+    places::fill(page, "facts", |group| {
+        Some(tables(group, runs)).filter(|tables| !tables.is_empty())
+    })
 }
 
 /// All that the runs tell of one group.

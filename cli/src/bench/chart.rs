@@ -339,6 +339,7 @@ pub(super) fn bars(title: &str, subtitle: &str, outcomes: &[Outcome]) -> String 
         };
         let peer = it
             .peer
+            .as_ref()
             .map_or(String::new(), |(who, _)| format!(" : {who}"));
         let _ = writeln!(
             body,

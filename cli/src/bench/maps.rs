@@ -4,9 +4,9 @@
 
 use super::clock::Sample;
 use super::copies::sizes;
-use super::memory::{sum, touch, Memory, Who};
+use super::memory::{sum, touch, Memory, Who, PAGE};
 use super::report::Figure;
-use super::system::Setting;
+use super::system::{NoHugePages, Setting};
 use super::Bench;
 use anyhow::Result;
 use chrmem::measure::{self, Ring};
@@ -15,8 +15,32 @@ use std::hint::black_box;
 /// What goes over whole mappings.
 pub(crate) const MAP: &str = "map, touch, unmap";
 
-/// The same while huge pages are switched off.
+/// The same while the system's huge pages are switched off. Drivers and file systems with folios of that size need not heed it.
+pub(crate) const MAP_OFF: &str = "map, touch, unmap, huge pages off";
+
+/// The same while this process has none (`prctl`), so that all entries are small.
 pub(crate) const MAP_SMALL: &str = "map, touch, unmap, no huge pages";
+
+/// The same from the second page of the memory on, where no folio of several pages begins.
+pub(crate) const MAP_ODD: &str = "map, touch, unmap, odd offset";
+
+/// Pinning.
+pub(crate) const PIN: &str = "pin for io_uring, unpin";
+
+/// The sizes that the goals are about.
+pub(crate) const SIZES: [u64; 11] = [
+    4 << 10,
+    16 << 10,
+    64 << 10,
+    128 << 10,
+    256 << 10,
+    512 << 10,
+    1 << 20,
+    2 << 20,
+    4 << 20,
+    LARGE,
+    1 << 30,
+];
 
 /// As much as the goals are about.
 pub(crate) const LARGE: u64 = 64 << 20;
@@ -26,8 +50,13 @@ pub(crate) const HUGE: u64 = 2 << 20;
 
 /// Measures all of them.
 pub(super) fn measure(bench: &mut Bench<'_>) -> Result<()> {
-    let few = [4 << 10, 64 << 10, HUGE, LARGE];
-    for size in sizes(bench.quick, &few, 4096, bench.largest) {
+    let mut all = sizes(false, &[], 4096, bench.largest);
+    all.extend(SIZES);
+    all.sort_unstable();
+    all.dedup();
+    let few = [4 << 10, 64 << 10, 1 << 20, HUGE, LARGE];
+    let fits = |size: &u64| *size <= bench.largest && (!bench.quick || few.contains(size));
+    for size in all.into_iter().filter(fits).collect::<Vec<_>>() {
         for who in [
             Who::Chrmem,
             Who::Memfd,
@@ -52,21 +81,29 @@ pub(super) fn measure(bench: &mut Bench<'_>) -> Result<()> {
             pin(bench, who, memory, large)
         })?;
     }
-    if !bench.system {
-        bench.leave_out(
-            MAP_SMALL,
-            "changes the system's settings: --system allows it",
-        );
-    } else {
-        let _setting = Setting::no_huge_pages()?;
-        for who in [Who::Chrmem, Who::Memfd] {
-            let memory = Memory::new(who, large)?;
-            bench.take(MAP_SMALL, who.name(), Some(large), || {
-                touch(&memory.map(large)?);
+    for who in [Who::Chrmem, Who::Memfd] {
+        with(bench, who, 1 << 20, |bench, memory| {
+            pin(bench, who, memory, 1 << 20)
+        })?;
+    }
+    for size in [1 << 20, large] {
+        for who in [Who::Chrmem, Who::Populated] {
+            let memory = Memory::new(who, size + PAGE as u64)?;
+            bench.take(MAP_ODD, who.name(), Some(size), || {
+                touch(&memory.map_range(PAGE as u64..size + PAGE as u64)?);
                 Ok(())
             })?;
         }
     }
+    if bench.system {
+        let _setting = Setting::no_huge_pages()?;
+        map_without(bench, MAP_OFF, large)?;
+    } else {
+        bench.leave_out(MAP_OFF, "changes the system's settings: --system allows it");
+    }
+    let small = NoHugePages::new()?;
+    map_without(bench, MAP_SMALL, large)?;
+    drop(small);
     let faulted = match bench.quick {
         true => large,
         false => bench.largest.min(1 << 30),
@@ -111,6 +148,18 @@ fn map(bench: &mut Bench<'_>, who: Who, size: u64) -> Result<()> {
     })
 }
 
+/// Maps without huge pages.
+fn map_without(bench: &mut Bench<'_>, what: &str, size: u64) -> Result<()> {
+    for who in [Who::Chrmem, Who::Memfd] {
+        let memory = Memory::new(who, size)?;
+        bench.take(what, who.name(), Some(size), || {
+            touch(&memory.map(size)?);
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 /// Has io_uring pin the pages of a mapping.
 fn pin(bench: &mut Bench<'_>, who: Who, memory: &Memory, size: u64) -> Result<()> {
     let mapping = memory.map(size)?;
@@ -118,11 +167,11 @@ fn pin(bench: &mut Bench<'_>, who: Who, memory: &Memory, size: u64) -> Result<()
     let ring = match Ring::new() {
         Ok(ring) => ring,
         Err(error) => {
-            bench.leave_out("pin for io_uring", error);
+            bench.leave_out(PIN, error);
             return Ok(());
         }
     };
-    bench.take("pin for io_uring, unpin", who.name(), Some(size), || {
+    bench.take(PIN, who.name(), Some(size), || {
         ring.pin(&mapping.all())?;
         Ok(ring.unpin()?)
     })

@@ -10,12 +10,13 @@ use chrmem::{Device, MapOptions, Mapping};
 use rustix::fs::{
     fcntl_add_seals, ftruncate, memfd_create, open, MemfdFlags, Mode, OFlags, SealFlags,
 };
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Bytes between two touches: no page is smaller.
-const PAGE: usize = 4096;
+pub(crate) const PAGE: usize = 4096;
 
 /// Who gives memory.
 #[derive(Clone, Copy, PartialEq)]
@@ -84,18 +85,23 @@ impl Memory {
             _made: made,
         };
         // Where it cannot be had, that is an error here, and not a signal at the first touch.
-        let mapped = memory.file.map(&MapOptions::new().populate(), size);
+        let mapped = memory.file.map(&MapOptions::new().populate(), 0..size);
         touch(&mapped.with_context(context)?);
         Ok(memory)
     }
 
     /// Maps the first `size` bytes.
     pub(crate) fn map(&self, size: u64) -> Result<Mapping> {
+        self.map_range(0..size)
+    }
+
+    /// Maps some bytes.
+    pub(crate) fn map_range(&self, bytes: Range<u64>) -> Result<Mapping> {
         let mut options = MapOptions::new();
         if self.who == Who::Populated {
             options = options.populate();
         }
-        Ok(self.file.map(&options, size)?)
+        Ok(self.file.map(&options, bytes)?)
     }
 
     /// The file, as that of a device.

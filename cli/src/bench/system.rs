@@ -5,6 +5,7 @@
 use super::maps::HUGE;
 use crate::stderr;
 use anyhow::{Context, Result};
+use rustix::thread::disable_transparent_huge_pages;
 use std::fs;
 use std::path::PathBuf;
 
@@ -48,6 +49,23 @@ fn meminfo(name: &str) -> u64 {
         .map_or(0, |it| it << 10)
 }
 
+/// This process has no memory mapped by huge page-table entries until this is dropped, other than from a pool.
+pub(crate) struct NoHugePages(());
+
+impl NoHugePages {
+    pub(crate) fn new() -> Result<Self> {
+        disable_transparent_huge_pages(true).context("cannot switch huge pages off by prctl")?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for NoHugePages {
+    fn drop(&mut self) {
+        // What could be switched off can be switched on.
+        let _ = disable_transparent_huge_pages(false);
+    }
+}
+
 /// A setting of the system that has another value until this is dropped.
 pub(crate) struct Setting {
     path: PathBuf,
@@ -55,7 +73,7 @@ pub(crate) struct Setting {
 }
 
 impl Setting {
-    /// Lets no memory be mapped by huge page-table entries but by who asks for that in another way.
+    /// Switches huge pages off.
     pub(crate) fn no_huge_pages() -> Result<Self> {
         Self::change("/sys/kernel/mm/transparent_hugepage/enabled", |_| {
             "never".into()

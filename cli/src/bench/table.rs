@@ -73,8 +73,10 @@ pub(crate) fn text(report: &Report) -> String {
             goals.add_row([
                 it.name,
                 number(it.mine),
-                it.peer.map_or(String::new(), |(_, peer)| number(peer)),
-                it.peer.map_or(String::new(), |(who, _)| who.to_owned()),
+                it.peer
+                    .as_ref()
+                    .map_or(String::new(), |(_, peer)| number(*peer)),
+                it.peer.map_or(String::new(), |(who, _)| who),
                 say(it.value),
                 say(it.limit),
                 match it.met {
@@ -92,14 +94,61 @@ pub(crate) fn text(report: &Report) -> String {
     text
 }
 
+/// All of a report as Markdown: a heading and a table for the goals, and for each thing that was measured.
+pub(crate) fn markdown(report: &Report) -> String {
+    let mut text = String::new();
+    let outcomes = outcomes(report);
+    if !outcomes.is_empty() {
+        text += "## goals\n\n| measure | chrmem | peer | ratio | at most | |\n|---|--:|--:|--:|--:|---|\n";
+        for it in outcomes {
+            let peer = it.peer.map_or(String::new(), |(who, peer)| {
+                format!("{who} {}", number(peer))
+            });
+            let met = match it.met {
+                Some(true) => "met",
+                Some(false) => "**missed**",
+                None => "",
+            };
+            let _ = writeln!(
+                text,
+                "| {} | {} | {peer} | {} | {} | {met} |",
+                it.name,
+                number(it.mine),
+                say(it.value),
+                say(it.limit),
+            );
+        }
+        text.push('\n');
+    }
+    for what in report.whats() {
+        let whos = report.whos(what);
+        let _ = write!(text, "## {what}\n\n| | {} |\n|---|", whos.join(" | "));
+        text += &"--:|".repeat(whos.len());
+        text.push('\n');
+        for (name, cells) in cells(report, what) {
+            let _ = writeln!(text, "| {name} | {} |", cells.join(" | "));
+        }
+        text.push('\n');
+    }
+    text
+}
+
 /// What is done by all who do it, a line for each size or number of threads.
 fn rows(report: &Report, what: &str) -> String {
+    let mut headings = vec![("", Right)];
+    headings.extend(report.whos(what).into_iter().map(|who| (who, Right)));
+    let mut rows = table(&headings);
+    for (name, cells) in cells(report, what) {
+        rows.add_row([name].into_iter().chain(cells));
+    }
+    rows.trim_fmt()
+}
+
+/// The same: the name of each line, and what each has there.
+fn cells(report: &Report, what: &str) -> Vec<(String, Vec<String>)> {
     let figures: Vec<_> = report.figures.iter().filter(|it| it.what == what).collect();
     let whos = report.whos(what);
-    let mut headings = vec![("", Right)];
-    headings.extend(whos.iter().map(|who| (*who, Right)));
-    let mut rows = table(&headings);
-    for key in distinct(figures.iter().map(|it| (it.size, it.threads))) {
+    let line = |key| {
         let at = |who: &&str| {
             let of = figures
                 .iter()
@@ -112,9 +161,12 @@ fn rows(report: &Report, what: &str) -> String {
             (Some(bytes), None) => size(bytes),
             (None, None) => String::new(),
         };
-        rows.add_row([name].into_iter().chain(whos.iter().map(at)));
-    }
-    rows.trim_fmt()
+        (name, whos.iter().map(at).collect())
+    };
+    distinct(figures.iter().map(|it| (it.size, it.threads)))
+        .into_iter()
+        .map(line)
+        .collect()
 }
 
 /// A figure, with its spread if that can be seen.

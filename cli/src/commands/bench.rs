@@ -42,6 +42,9 @@ pub(crate) struct Bench {
     /// Print JSON: a list of reports
     #[arg(long)]
     json: bool,
+    /// Print Markdown: a table for the goals, and one for each thing that was measured
+    #[arg(long, conflicts_with = "json")]
+    markdown: bool,
     /// Write an HTML page with charts
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
@@ -80,8 +83,12 @@ pub(crate) fn run(arguments: &Bench, out: &mut impl Write) -> Result<()> {
     if arguments.json {
         return json::print(&reports, out);
     }
+    let show = match arguments.markdown {
+        true => bench::markdown,
+        false => bench::text,
+    };
     for report in &reports {
-        write!(out, "{}", bench::text(report))?;
+        write!(out, "{}", show(report))?;
     }
     Ok(())
 }
