@@ -179,7 +179,7 @@ fn counts(json: &str) -> Result<(String, Counts)> {
         // What takes two processes depends on when each of them runs.
         if few
             && text(&figure["who"]).starts_with("chrmem")
-            && figure["what"] != "notify and be answered"
+            && !text(&figure["what"]).ends_with("be answered")
         {
             let size = size.map_or(String::new(), |size| format!(", {size} bytes"));
             let count = figure["low"].as_f64().context("a figure without a count")?;
