@@ -8,6 +8,7 @@ mod calls;
 mod chart;
 mod clock;
 mod copies;
+mod frames;
 mod goals;
 mod html;
 mod maps;
@@ -32,6 +33,7 @@ use report::Figure;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 
@@ -47,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) quick: bool,
     /// Whether the system's settings may be changed meanwhile.
     pub(crate) system: bool,
+    /// A BAR whose memory may be overwritten.
+    pub(crate) bar: Option<PathBuf>,
 }
 
 /// What belongs together.
@@ -92,6 +96,7 @@ pub(crate) fn run(plan: &Plan, tell: impl Fn(&str)) -> Result<Report> {
     }
     if wanted(Group::Maps) {
         maps::measure(&mut bench)?;
+        frames::measure(&mut bench, plan.bar.as_deref())?;
     }
     if wanted(Group::Threads) && bench.clock.unit == Unit::Nanoseconds {
         threads::measure(&mut bench)?;

@@ -5,6 +5,7 @@
 //! They are about instructions. Where time is measured, the ratios are shown and not judged.
 
 use super::clock::Unit;
+use super::frames::{BAR, DMA};
 use super::maps::{HUGE, LARGE, MAP, MAP_ODD, MAP_OFF, MAP_SMALL, PIN, SIZES};
 use super::report::{Figure, Report};
 use super::track::{NOTIFIED, STORE, TRACKED, WAKE};
@@ -68,6 +69,8 @@ const GOALS: &[Goal] = &[
     ),
     (MAP_OFF, Some(LARGE), "chrmem", Some("memfd"), 0.005),
     (MAP_SMALL, Some(LARGE), "chrmem", Some("memfd"), 0.04),
+    (BAR, Some(LARGE), "chrmem", Some("pages"), 1.10),
+    (DMA, None, "chrmem", Some("pages"), 1.10),
     ("dearest touch of a page", None, "chrmem", None, 8000.0),
     (
         "sum of all words",

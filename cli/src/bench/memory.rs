@@ -90,6 +90,16 @@ impl Memory {
         Ok(memory)
     }
 
+    /// A device's first `size` bytes.
+    pub(crate) fn of(made: Made, size: u64) -> Result<Self> {
+        Ok(Self {
+            who: Who::Chrmem,
+            size,
+            file: measure::Fixed::new(made.open()?.into(), size)?,
+            _made: Some(made),
+        })
+    }
+
     /// Maps the first `size` bytes.
     pub(crate) fn map(&self, size: u64) -> Result<Mapping> {
         self.map_range(0..size)
@@ -161,7 +171,7 @@ impl Made {
     }
 
     /// Makes one with these settings.
-    fn with(size: u64, settings: &[(&'static str, &str)]) -> Result<Self> {
+    pub(crate) fn with(size: u64, settings: &[(&'static str, &str)]) -> Result<Self> {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Relaxed);
         let name = format!("{PREFIX}{}-{number}", std::process::id());

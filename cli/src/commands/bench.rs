@@ -36,6 +36,9 @@ pub(crate) struct Bench {
     /// Change system settings meanwhile: reserve huge pages, disable transparent ones
     #[arg(long)]
     system: bool,
+    /// Map this BAR, too, such as /sys/bus/pci/devices/0000:00:05.0/resource2; its first 64 MiB are overwritten
+    #[arg(long, value_name = "FILE")]
+    bar: Option<PathBuf>,
     /// Measure nothing, show a report that was saved with --json; may be repeated
     #[arg(long, value_name = "FILE", conflicts_with_all = ["only", "quick", "largest", "unit", "system"])]
     from: Vec<PathBuf>,
@@ -101,6 +104,7 @@ fn measure(arguments: &Bench) -> Result<Report> {
         largest: arguments.largest,
         quick: arguments.quick,
         system: arguments.system,
+        bar: arguments.bar.clone(),
     };
     // Hidden where standard error is no terminal.
     let line = ProgressBar::new_spinner();
