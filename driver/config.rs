@@ -531,7 +531,9 @@ impl WindowFolder {
                 },
             )?,
             access: settings.access,
-            stamps: settings.stamps(extent.size)?,
+            stamps: settings
+                .stamps(extent.size)
+                .inspect_err(|_| pr_err!("{path}: track: no memory for its stamps\n"))?,
         };
         if settings.fill != 0 {
             let filled = window.memory.fill(0, extent.size, settings.fill);

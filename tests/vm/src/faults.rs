@@ -249,6 +249,7 @@ fn building_of_pages() {
     build("pages", "size=40K");
     build("huge pages", "size=5M");
     build("pages, write-combined", "size=40K cache=writecombine");
+    build("tracked pages", "size=40K track=1");
 }
 
 fn building_of_one_run() {
@@ -331,8 +332,9 @@ fn opening() {
 const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
 
 /// Devices with one window each, their sizes, and whether they can be mapped privately.
-const WINDOWS: [(&str, usize, bool); 4] = [
+const WINDOWS: [(&str, usize, bool); 5] = [
     ("memory=pages size=40K", 10 * PAGE, true),
+    ("memory=pages size=40K track=1", 10 * PAGE, true),
     ("memory=pages size=5M", 5 << 20, true),
     (
         "memory=contiguous cache=writecombine size=1M",
