@@ -183,6 +183,9 @@ fn command_line(lab: &Lab, args: &Args) -> String {
     let mut line = "console=ttyS0 panic=-1 oops=panic no_timer_check".to_owned();
     // The IOMMU translates for no device but where a test asks for it.
     line += " iommu=pt";
+    // The firmware says that the top of the addresses is reserved, where it has put the host bridge's largest window: a large BAR that
+    // was unplugged would find no room there.
+    line += " pci=no_e820";
     if lab.kernel.debug {
         // Without the slab allocator's caches kmemleak sees every leak; who has a page is recorded; and the first report of
         // KASAN is not the last.
