@@ -333,7 +333,11 @@ impl Range {
 
     /// Makes an entry below one of the firmware's.
     fn request_reserved(&self) -> Result<NonNull<bindings::resource>, Refusal> {
-        let entry = self.request()?;
+        let entry = self.request().map_err(|refusal| match refusal {
+            // Or it lies across the border of what is in there, such as a BAR, which the kernel answers in the same way.
+            Refusal::NoMemory => Refusal::Foreign,
+            other => other,
+        })?;
         // SAFETY: The entry is ours, and has the description of what it hangs from.
         if unsafe { (*entry.as_ptr()).desc } == bindings::IORES_DESC_RESERVED as c_ulong {
             return Ok(entry);
