@@ -446,7 +446,10 @@ impl Folios {
 
     /// Whether there are folios that a huge entry can map.
     pub(crate) fn has_huge(&self) -> bool {
-        self.grain == HUGE || self.table.iter().any(|folio| folio.order() == HUGE)
+        // Their first pages have numbers that are multiples of their pages.
+        let step = HUGE_PAGES.wrapping_shr(self.grain).max(1);
+        let mut firsts = self.table.iter().step_by(step);
+        firsts.any(|folio| folio.order() == HUGE)
     }
 
     /// The pages as the array of pointers that C takes; `None` if they are not all single ones.
