@@ -10,7 +10,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 /// Bytes of a page; a power of two.
-pub(crate) const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = super::PAGE_SIZE as u64;
 
 /// No device ends beyond this: file offsets are signed 64-bit numbers.
 pub(crate) const END_MAX: u64 = i64::MAX as u64 & !(PAGE - 1);

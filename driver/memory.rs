@@ -47,9 +47,6 @@ use crate::{
     pages::Pages, //
 };
 
-// `layout` is told the page size, because it must also build where there is no kernel.
-const _: () = assert!(PAGE == PAGE_SIZE as u64);
-
 /// A memory kind: where the bytes are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -134,6 +131,13 @@ impl Memory {
         if request.track && !(is_pages && cache == Cache::Cached) {
             pr_err!("{what}: track: only cached pages and contiguous memory can be tracked\n");
             return Err(EINVAL);
+        }
+        if is_pages && !cache.is_for_ram() {
+            pr_err!(
+                "{what}: this processor's RAM is always cached: the kernel has it mapped so; take dma memory, or \
+                physical memory that the device tree reserves with no-map\n"
+            );
+            return Err(eopnotsupp());
         }
         let node = match request.node {
             Some(_) if !is_pages => {

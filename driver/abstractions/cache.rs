@@ -5,20 +5,21 @@
 //! Two mappings of the same memory with different modes (an alias) are undefined on most
 //! processors. So the kernel's own mapping changes first, and user space gets the same.
 //!
-//! C headers: `arch/x86/include/asm/set_memory.h`, `arch/x86/include/asm/pgtable_types.h`
+//! C header: [`include/linux/pgtable.h`](srctree/include/linux/pgtable.h)
 
 use kernel::{
     bindings,
-    error::to_result,
     prelude::*, //
 };
 
 use super::{
+    arch,
     folio::{
         FolioPage,
         Folios,
         Run, //
     },
+    helpers,
     task, //
 };
 
@@ -33,76 +34,26 @@ pub(crate) enum Cache {
     NonCached,
 }
 
-// `set_memory.h` is not among the headers that the kernel makes bindings of.
-#[cfg(CONFIG_X86)]
-#[allow(improper_ctypes)] // An empty struct inside `page` is as it is in C.
-extern "C" {
-    fn set_pages_array_uc(pages: *mut *mut bindings::page, count: c_int) -> c_int;
-    fn set_pages_array_wc(pages: *mut *mut bindings::page, count: c_int) -> c_int;
-    fn set_pages_array_wb(pages: *mut *mut bindings::page, count: c_int) -> c_int;
-}
-
 impl Cache {
-    /// A page protection with this mode.
-    #[cfg(CONFIG_X86)]
+    /// Whether RAM can have this mode.
+    pub(crate) fn is_for_ram(self) -> bool {
+        self == Cache::Cached || arch::CAN_SET_CACHE
+    }
+
+    /// A page protection with this mode, as the kernel maps registers and memory of devices.
     // ANCHOR: protect
-    pub(super) fn protect(self, mut protection: bindings::pgprot_t) -> bindings::pgprot_t {
-        let mode = match self {
-            Cache::Cached => return protection,
-            Cache::WriteCombine => bindings::page_cache_mode__PAGE_CACHE_MODE_WC,
-            Cache::NonCached => bindings::page_cache_mode__PAGE_CACHE_MODE_UC_MINUS,
-        };
-        // SAFETY: Takes any mode; only reads a table.
-        protection.pgprot |= unsafe { bindings::cachemode2protval(mode) };
-        protection
+    pub(super) fn protect(self, protection: bindings::pgprot_t) -> bindings::pgprot_t {
+        match self {
+            Cache::Cached => protection,
+            Cache::WriteCombine => helpers::pgprot_writecombine(protection),
+            Cache::NonCached => helpers::pgprot_device(protection),
+        }
     }
     // ANCHOR_END: protect
 
-    /// Whether a page protection has this mode.
-    #[cfg(CONFIG_X86)]
-    pub(super) fn is_of(self, protection: bindings::pgprot_t) -> bool {
-        /// The bits of a page-table entry that hold the mode: PWT, PCD, PAT.
-        const MODE: bindings::pgprotval_t = 0x98;
-        let none = bindings::pgprot_t { pgprot: 0 };
-        protection.pgprot & MODE == self.protect(none).pgprot
-    }
-
     /// The protection of the kernel's own memory, with this mode.
-    #[cfg(CONFIG_X86)]
     pub(super) fn kernel_protection(self) -> bindings::pgprot_t {
-        // `PAGE_KERNEL`, a macro in C.
-        const BITS: [u32; 6] = [
-            bindings::_PAGE_BIT_PRESENT,
-            bindings::_PAGE_BIT_RW,
-            bindings::_PAGE_BIT_ACCESSED,
-            bindings::_PAGE_BIT_DIRTY,
-            bindings::_PAGE_BIT_GLOBAL,
-            bindings::_PAGE_BIT_NX,
-        ];
-        let mut pgprot: bindings::pgprotval_t = 0;
-        for bit in BITS {
-            pgprot |= 1 << bit;
-        }
-        #[cfg(CONFIG_AMD_MEM_ENCRYPT)]
-        {
-            // SAFETY: Set at boot, and never changed.
-            pgprot |= unsafe { bindings::sme_me_mask } as bindings::pgprotval_t;
-        }
-        // SAFETY: Set at boot, and never changed.
-        pgprot &= unsafe { bindings::__default_kernel_pte_mask };
-        self.protect(bindings::pgprot_t { pgprot })
-    }
-
-    /// No mode but the usual one is known here; [`Uncached::new`] refuses the others.
-    #[cfg(not(CONFIG_X86))]
-    pub(super) fn protect(self, protection: bindings::pgprot_t) -> bindings::pgprot_t {
-        protection
-    }
-
-    /// There is only the usual mode.
-    #[cfg(not(CONFIG_X86))]
-    pub(super) fn is_of(self, _protection: bindings::pgprot_t) -> bool {
-        self == Cache::Cached
+        self.protect(helpers::page_kernel())
     }
 }
 
@@ -120,14 +71,11 @@ pub(crate) struct Uncached {
 
 impl Uncached {
     /// Changes the mode of single pages that nobody else has seen yet; it must be another than cached. Fails
-    /// with `EINTR` if the task is killed before it is done.
-    #[cfg(CONFIG_X86)]
+    /// with `EINTR` if the task is killed before it is done, and with `EOPNOTSUPP` where RAM cannot have this mode.
     pub(crate) fn new(folios: Folios, cache: Cache) -> Result<Self> {
-        let set = match cache {
-            Cache::Cached => return Err(EINVAL),
-            Cache::WriteCombine => set_pages_array_wc,
-            Cache::NonCached => set_pages_array_uc,
-        };
+        if cache == Cache::Cached {
+            return Err(EINVAL);
+        }
         // INVARIANT: None is changed yet.
         let mut this = Self {
             folios,
@@ -140,20 +88,10 @@ impl Uncached {
             }
             // INVARIANT: If this fails, some of them have the mode, and the end is not reached.
             this.changed = this.changed.saturating_add(piece.len());
-            // SAFETY: The array, which is only read, is of as many pages as `piece` has, which are in the kernel's direct
-            // mapping.
-            to_result(unsafe { set(piece.as_ptr().cast_mut(), piece.len() as c_int) })
-                // It stops where it finds no memory to split a huge entry of the direct mapping, which it
-                // calls `EINVAL`, and leaves the entries before that one as it has changed them.
-                .map_err(|_| ENOMEM)?;
+            // SAFETY: Nobody else has seen the pages.
+            unsafe { arch::set_cache(piece, cache) }?;
         }
         Ok(this)
-    }
-
-    /// Not done: each architecture has its own way, and only x86's has been tried.
-    #[cfg(not(CONFIG_X86))]
-    pub(crate) fn new(_folios: KVVec<Folio<0>>, _cache: Cache) -> Result<Self> {
-        Err(super::errno::eopnotsupp())
     }
 
     /// Page `index`.
@@ -171,7 +109,6 @@ impl Uncached {
 
 impl Drop for Uncached {
     fn drop(&mut self) {
-        #[cfg(CONFIG_X86)]
         for piece in self
             .folios
             .as_array()
@@ -179,14 +116,11 @@ impl Drop for Uncached {
             .unwrap_or_default()
             .chunks(PIECE)
         {
-            // SAFETY: The array, which is only read, is of as many pages as `piece` has, which are in the kernel's direct mapping, and
-            // which no process has mapped any more: a mapping borrows them. To change them back needs no
-            // memory: what had to be split is.
-            unsafe { set_pages_array_wb(piece.as_ptr().cast_mut(), piece.len() as c_int) };
+            // SAFETY: No process has mapped the pages any more: a mapping borrows them.
+            let _ = unsafe { arch::set_cache(piece, Cache::Cached) };
         }
     }
 }
 
 /// Pages whose mode is changed at a time: to be killed, a task waits no longer than for these.
-#[cfg(CONFIG_X86)]
 const PIECE: usize = 4096;

@@ -19,6 +19,7 @@ use kernel::{
 
 use super::{
     cache::Cache,
+    helpers,
     iov::{
         Destination,
         Source, //
@@ -89,16 +90,8 @@ impl Device {
     /// Whether an IOMMU translates what the device addresses. That can change: it does not any more for a
     /// device that was unplugged.
     fn is_translated(&self) -> bool {
-        const FLAG: u32 = bindings::struct_device_flags_DEV_FLAG_DMA_IOMMU;
-        let device = self.as_raw();
-        // SAFETY: The device is valid; others change its flags atomically. The flag is one of the first
-        // word.
-        let flags = unsafe {
-            (&raw const (*device).flags)
-                .cast::<c_ulong>()
-                .read_volatile()
-        };
-        flags & (1 << FLAG) != 0
+        // SAFETY: The device is valid.
+        unsafe { helpers::use_dma_iommu(self.as_raw()) }
     }
 
     fn as_raw(&self) -> *mut bindings::device {
@@ -224,11 +217,8 @@ impl Coherent {
         match self.allocator {
             // SAFETY: By the type's invariant, the address is in a mapping that the IOMMU's driver made.
             Allocator::Iommu => Some(unsafe { bindings::vmalloc_to_pfn(address.cast()) } as u64),
-            Allocator::Direct => {
-                // SAFETY: Set at boot, and never changed.
-                let first = unsafe { bindings::page_offset_base };
-                Some(((address as usize).wrapping_sub(first) / PAGE_SIZE) as u64)
-            }
+            // SAFETY: By the type's invariant, the address is in the direct mapping.
+            Allocator::Direct => Some(unsafe { helpers::virt_to_pfn(address.cast()) } as u64),
         }
     }
 

@@ -31,6 +31,7 @@ use super::{
     cache::Cache,
     errno::eopnotsupp,
     folio::page_of_frame,
+    helpers,
     vma::{
         self,
         Page,
@@ -219,15 +220,8 @@ impl Mapped {
 
     /// Whether the device sees what the processor sees, so that there is nothing to sync.
     fn sees_all(&self) -> bool {
-        const FLAG: u32 = bindings::struct_device_flags_DEV_FLAG_DMA_SKIP_SYNC;
-        // SAFETY: By the type's invariant, the device is valid; others change its flags atomically. The flag
-        // is one of the first word.
-        let flags = unsafe {
-            (&raw const (*self.device).flags)
-                .cast::<c_ulong>()
-                .read_volatile()
-        };
-        flags & (1 << FLAG) != 0 && !cfg!(CONFIG_DMA_API_DEBUG)
+        // SAFETY: By the type's invariant, the device is valid.
+        unsafe { !helpers::dma_dev_need_sync(self.device) }
     }
 }
 

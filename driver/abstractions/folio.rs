@@ -18,7 +18,6 @@ use kernel::{
     },
     prelude::*,
     sync::atomic::{
-        Acquire,
         Atomic,
         Relaxed, //
     }, //
@@ -26,6 +25,7 @@ use kernel::{
 
 use super::{
     cache::Cache,
+    helpers,
     iov::{
         Destination,
         Source, //
@@ -38,6 +38,9 @@ use super::{
     },
     task, //
 };
+
+#[cfg(not(CONFIG_SPARSEMEM_VMEMMAP))]
+compile_error!("the `struct page`s of a run of pages must be an array");
 
 #[cfg(CONFIG_HIGHMEM)]
 compile_error!("folios of more than one page need all memory in the kernel's direct mapping");
@@ -57,8 +60,8 @@ const ACCOUNT: bindings::gfp_t = bindings::GFP_KERNEL_ACCOUNT & !bindings::GFP_K
 /// Bytes of a `struct page`.
 const STRUCT_PAGE: usize = size_of::<bindings::page>();
 
-/// The order of the folios that one huge page-table entry maps.
-pub(crate) const HUGE: u32 = 9;
+/// The order of the folios that one huge page-table entry maps: a page table is one page, of entries of eight bytes.
+pub(crate) const HUGE: u32 = PAGE_SIZE.ilog2() - 3;
 
 /// Pages of such a folio.
 pub(crate) const HUGE_PAGES: usize = 1 << HUGE;
@@ -77,20 +80,13 @@ impl Node {
     pub(crate) fn new(number: u32) -> Option<Self> {
         // SAFETY: Set while memory comes and goes, and never freed.
         let count = unsafe { bindings::nr_node_ids };
-        let state = &raw const bindings::node_states;
-        let word = (number as usize).wrapping_shr(usize::BITS.ilog2());
-        let bit = number % usize::BITS;
         if number >= count {
             return None;
         }
-        // SAFETY: There is a bit for each number below that one. It is only ever changed atomically.
-        let bits = unsafe {
-            let masks = state.cast::<bindings::nodemask_t>();
-            let with_memory = masks.add(bindings::node_states_N_MEMORY as usize);
-            with_memory.cast::<usize>().add(word).read_volatile()
-        };
+        let number = number as c_int;
         // INVARIANT: It has memory now.
-        (bits.wrapping_shr(bit) & 1 != 0).then_some(Self(number as c_int))
+        // SAFETY: The number is below that of all nodes.
+        unsafe { helpers::node_has_memory(number) }.then_some(Self(number))
     }
 
     /// The only one that there is.
@@ -429,7 +425,7 @@ impl Folios {
         let mut pages = folio.pages().wrapping_sub(within);
         while pages < most {
             match self.find(index.wrapping_add(pages)) {
-                // The `struct page`s of pages behind each other are, too: the one memory model of x86-64.
+                // The `struct page`s of pages behind each other are, too.
                 Some((next, _)) if next.head() == first.wrapping_add(pages) => {
                     pages = pages.wrapping_add(next.pages());
                 }
@@ -580,12 +576,8 @@ impl FolioPage<'_> {
 
     /// Takes another reference, for a page table entry that is being made.
     pub(super) fn get(&self) -> *mut bindings::page {
-        let head = self.head.as_ptr();
-        // SAFETY: The page is valid, and its reference count is only ever changed atomically.
-        let count = unsafe { Atomic::from_ptr(&raw mut (*head)._refcount.counter) };
-        // By the type's invariant the count is not zero. This is `get_page()`, which is inline in
-        // C: the references of a folio are counted in its first page.
-        count.add(1, Relaxed);
+        // SAFETY: By the type's invariant, the folio has a reference.
+        unsafe { helpers::folio_get(self.head.as_ptr().cast()) };
         self.as_raw()
     }
 
@@ -602,15 +594,8 @@ impl FolioPage<'_> {
 
     /// Locks its folio, which may sleep. Nobody makes an entry of it writable meanwhile that the memory manager asks about.
     pub(crate) fn lock(&self) -> LockedFolio<'_> {
-        const LOCKED: usize = 1 << bindings::pageflags_PG_locked;
-        let head = self.head.as_ptr();
-        // SAFETY: The page is valid, and its flags are only ever changed atomically.
-        let flags = unsafe { Atomic::from_ptr(&raw mut (*head).flags.f) };
-        let free = flags.load(Relaxed) & !LOCKED;
-        if flags.cmpxchg(free, free | LOCKED, Acquire).is_err() {
-            // SAFETY: The folio is valid, and this is called in process context only, where it may sleep.
-            unsafe { bindings::__folio_lock(head.cast()) };
-        }
+        // SAFETY: The folio is valid, and this is called in process context only, where it may sleep.
+        unsafe { helpers::folio_lock(self.head.as_ptr().cast()) };
         // INVARIANT: It was locked here.
         LockedFolio(self)
     }
@@ -644,11 +629,8 @@ impl FolioPage<'_> {
 
     /// Its physical address.
     pub(crate) fn address(&self) -> u64 {
-        // SAFETY: Set at boot, and never changed.
-        let first = unsafe { bindings::vmemmap_base };
-        let index = (self.page.as_ptr() as usize).wrapping_sub(first) / STRUCT_PAGE;
-        // This is `page_to_phys()`, which is inline in C, of the one memory model of x86-64.
-        (index as u64).wrapping_mul(PAGE_SIZE as u64)
+        // SAFETY: By the type's invariant, the page is valid.
+        unsafe { helpers::page_to_phys(self.page.as_ptr()) }
     }
 }
 
@@ -742,11 +724,8 @@ pub(super) fn page_of_frame(frame: u64) -> Option<*mut bindings::page> {
     if unsafe { bindings::page_is_ram(frame as usize) } == 0 {
         return None;
     }
-    // SAFETY: Set at boot, and never changed.
-    let first = unsafe { bindings::vmemmap_base };
-    // This is `pfn_to_page()`, which is a macro in C, of the one memory model of x86-64.
-    let offset = (frame as usize).wrapping_mul(STRUCT_PAGE);
-    Some(first.wrapping_add(offset) as *mut bindings::page)
+    // SAFETY: Takes any frame number.
+    Some(unsafe { helpers::pfn_to_page(frame as c_ulong) })
 }
 
 /// Pages that can be allocated without driving the system into swapping or killing.

@@ -17,7 +17,10 @@ use kernel::{
     types::Opaque, //
 };
 
-use super::folio::LockedFolio;
+use super::{
+    folio::LockedFolio,
+    helpers, //
+};
 
 extern "C" {
     /// `rmap.h` has it, of which the kernel makes no bindings either.
@@ -161,14 +164,12 @@ impl Inode {
     ///
     /// Nobody else uses the file yet. `self` must live until it is released.
     pub(super) unsafe fn attach(&self, file: *mut bindings::file) {
-        // The bindings lack it, because it is a macro with a cast.
-        const FMODE_NOCMTIME: bindings::fmode_t = 1 << 11;
         // SAFETY: The caller promises the file, and by the type's invariant the inode is valid.
         unsafe {
             let mapping = (*self.inode.as_ptr()).i_mapping;
             (*file).f_mapping = mapping;
             (*file).f_wb_err = bindings::errseq_sample(&raw mut (*mapping).wb_err);
-            (*file).f_mode |= FMODE_NOCMTIME;
+            helpers::set_nocmtime(file);
         }
     }
 }

@@ -17,6 +17,7 @@ use kernel::{
 use super::{
     cache::Cache,
     capability::RawMemory,
+    helpers,
     iov::{
         Destination,
         Source, //
@@ -94,10 +95,8 @@ impl IoMemory {
         size: usize,
         cache: Cache,
     ) -> Result<Self, Refusal> {
-        // SAFETY: Set at boot, and never changed.
-        let width = unsafe { bindings::iomem_resource.end };
         match start.checked_add(size as u64) {
-            Some(end) if size != 0 && end.wrapping_sub(1) <= width => (),
+            Some(end) if size != 0 && end.wrapping_sub(1) <= helpers::last_address() => (),
             _ => return Err(Refusal::BeyondAddressWidth),
         }
         if has(start, size as u64, bindings::IORESOURCE_SYSTEM_RAM) {
@@ -107,8 +106,8 @@ impl IoMemory {
         // SAFETY: The range is addressable, not RAM, and claimed by us.
         let address = unsafe {
             match cache {
-                Cache::Cached => bindings::ioremap_cache(start, size),
-                Cache::WriteCombine => bindings::ioremap_wc(start, size),
+                Cache::Cached => helpers::ioremap_cache(start, size),
+                Cache::WriteCombine => helpers::ioremap_wc(start, size),
                 Cache::NonCached => bindings::ioremap(start, size),
             }
         };
@@ -390,7 +389,7 @@ fn through_buffer(len: usize, mut act: impl FnMut(usize, &mut [u8]) -> usize) ->
 
 impl IoMemory {
     // Registers want to be accessed as the 32-bit words that most of them are. What is not a whole
-    // word is accessed byte by byte.
+    // word is accessed byte by byte. The kernel's accessors are instructions that a hypervisor can emulate.
 
     /// Puts `bytes` at `start`; whether that was allowed.
     fn store(&self, start: usize, bytes: &[u8]) -> bool {
@@ -406,10 +405,14 @@ impl IoMemory {
             match <[u8; 4]>::try_from(word) {
                 // SAFETY: The word of four bytes lies in the mapping, at an aligned address.
                 Ok(word) if to.cast::<u32>().is_aligned() => unsafe {
-                    to.cast::<u32>().write_volatile(u32::from_ne_bytes(word));
+                    bindings::writel(u32::from_le_bytes(word), to.cast());
                 },
-                // SAFETY: As many bytes as `word` has lie in the mapping from `to` on.
-                _ => unsafe { super::memory::write_bytes(to, word) },
+                _ => {
+                    for (index, byte) in (0..word.len()).zip(word) {
+                        // SAFETY: As many bytes as `word` has lie in the mapping from `to` on.
+                        unsafe { bindings::writeb(*byte, to.add(index).cast()) };
+                    }
+                }
             }
             at = at.saturating_add(word.len());
         }
@@ -429,13 +432,15 @@ impl IoMemory {
             let from = unsafe { mapping.address.as_ptr().add(at) };
             if word.len() == 4 && from.cast::<u32>().is_aligned() {
                 // SAFETY: The word of four bytes lies in the mapping, at an aligned address.
-                let value = unsafe { from.cast::<u32>().read_volatile() };
-                for (to, from) in word.iter_mut().zip(value.to_ne_bytes()) {
+                let value = unsafe { bindings::readl(from.cast()) };
+                for (to, from) in word.iter_mut().zip(value.to_le_bytes()) {
                     *to = from;
                 }
             } else {
-                // SAFETY: As many bytes as `word` has lie in the mapping from `from` on.
-                unsafe { super::memory::read_bytes(from, word) };
+                for (index, to) in (0..word.len()).zip(word.iter_mut()) {
+                    // SAFETY: As many bytes as `word` has lie in the mapping from `from` on.
+                    *to = unsafe { bindings::readb(from.add(index).cast()) };
+                }
             }
             at = at.saturating_add(word.len());
         }

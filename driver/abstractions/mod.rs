@@ -8,6 +8,7 @@
 
 #![deny(clippy::arithmetic_side_effects)]
 
+mod arch;
 pub(crate) mod bytes;
 pub(crate) mod cache;
 pub(crate) mod capability;
@@ -20,6 +21,7 @@ pub(crate) mod dmabuf;
 pub(crate) mod encryption;
 pub(crate) mod errno;
 pub(crate) mod folio;
+mod helpers;
 pub(crate) mod inode;
 pub(crate) mod iomem;
 pub(crate) mod iov;

@@ -25,6 +25,7 @@ use super::{
         HUGE,
         HUGE_PAGES, //
     },
+    helpers,
     inode::Inode,
     revocable::Revocable, //
 };
@@ -62,9 +63,7 @@ impl Page<'_> {
     /// Whether a VMA that [`install`] has set up is for pages of this kind and cache mode.
     fn fits(&self, vma: &VmaRef) -> bool {
         let is_frame = matches!(self, Self::Frame(_));
-        // SAFETY: A `VmaRef` is valid and at least read-locked.
-        let protection = unsafe { (*vma.as_ptr()).vm_page_prot };
-        is_frame == has_frames(vma) && self.cache().is_of(protection)
+        is_frame == has_frames(vma) && self.cache() == cache_of(vma)
     }
 }
 
@@ -127,7 +126,7 @@ impl<'a> Frame<'a> {
 
     /// Whether an entry of order [`GIANT`] can map some of the `pages` frames from it on.
     pub(super) fn has_giant(&self, pages: u64) -> bool {
-        self.has_entry(GIANT, pages.min(self.run)) && has_giant_entries()
+        self.has_entry(GIANT, pages.min(self.run)) && helpers::has_pud_entries()
     }
 
     /// Whether a page-table entry of this order can map some of the `pages` frames from it on.
@@ -148,7 +147,7 @@ fn has_failed_frame(number: u64) -> bool {
 pub(crate) struct Setup {
     /// Whether it is worth trying to map it by huge page-table entries.
     pub(crate) huge: bool,
-    /// Whether [`VmOperations::stored`] is to be called, if it is a shared mapping of folios. Each folio should be a single page: of a
+    /// Whether [`VmOperations::stored`] is to be called, if it is a shared mapping of cached folios. Each folio should be a single page: of a
     /// larger one, a store is told of once for all that one fault maps.
     pub(crate) track: bool,
 }
@@ -210,7 +209,8 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
     if frames {
         vma.set_io();
     }
-    let track = setup.track && !frames && is_shared(vma);
+    let is_cached_ram = !frames && first.cache() == Cache::Cached;
+    let track = setup.track && is_cached_ram && is_shared(vma);
     // SAFETY: The mapping is being set up, so that nobody else uses it. The table lives for ever,
     // and `this` as long as the callbacks need it. `VM_PFNMAP` is right for frames, of which no
     // mapping has been made yet.
@@ -228,10 +228,11 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
             vma.vm_page_prot = bindings::vm_get_page_prot(flags);
         }
         vma.vm_page_prot = first.cache().protect(vma.vm_page_prot);
-        vma.vm_ops = match track {
+        let operations = match track {
             true => &Table::<T>::TRACKED,
-            false => &Table::<T>::OPERATIONS,
+            false => Table::<T>::of(first.cache()),
         };
+        vma.vm_ops = core::ptr::from_ref(operations).cast();
         vma.vm_private_data = core::ptr::from_ref(this).cast_mut().cast();
     }
     this.opened(vma);
@@ -290,26 +291,56 @@ unsafe fn insert(vma: &VmaRef, address: usize, pages: &mut [*mut bindings::page]
 }
 // ANCHOR_END: install
 
+/// What a VMA's `vm_ops` points at: one for each way that a mapping can be.
+#[repr(C)]
+struct Operations {
+    table: bindings::vm_operations_struct,
+    /// How the processor caches what the VMA maps.
+    cache: Cache,
+}
+
+impl Operations {
+    /// The same, with this cache mode.
+    const fn with(self, cache: Cache) -> Self {
+        Self { cache, ..self }
+    }
+}
+
 struct Table<T>(PhantomData<T>);
 
 impl<T: VmOperations> Table<T> {
-    const OPERATIONS: bindings::vm_operations_struct = bindings::vm_operations_struct {
-        open: Some(open::<T>),
-        close: Some(close::<T>),
-        may_split: Some(may_split),
-        fault: Some(fault::<T>),
-        map_pages: Some(map_pages),
-        huge_fault: Some(huge_fault::<T>),
-        access: Some(access::<T>),
-        ..pin_init::zeroed()
+    const OPERATIONS: Operations = Operations {
+        table: bindings::vm_operations_struct {
+            open: Some(open::<T>),
+            close: Some(close::<T>),
+            may_split: Some(may_split),
+            fault: Some(fault::<T>),
+            map_pages: Some(map_pages),
+            huge_fault: Some(huge_fault::<T>),
+            access: Some(access::<T>),
+            ..pin_init::zeroed()
+        },
+        cache: Cache::Cached,
     };
 
     /// The same, and it is told of stores. Because `page_mkwrite` is there, the memory manager makes writable entries only after it has
     /// asked.
-    const TRACKED: bindings::vm_operations_struct = bindings::vm_operations_struct {
-        page_mkwrite: Some(page_mkwrite::<T>),
-        ..Self::OPERATIONS
+    const TRACKED: Operations = Operations {
+        table: bindings::vm_operations_struct {
+            page_mkwrite: Some(page_mkwrite::<T>),
+            ..Self::OPERATIONS.table
+        },
+        cache: Cache::Cached,
     };
+
+    /// The table for a mapping with this cache mode.
+    fn of(cache: Cache) -> &'static Operations {
+        match cache {
+            Cache::Cached => &const { Self::OPERATIONS.with(Cache::Cached) },
+            Cache::WriteCombine => &const { Self::OPERATIONS.with(Cache::WriteCombine) },
+            Cache::NonCached => &const { Self::OPERATIONS.with(Cache::NonCached) },
+        }
+    }
 }
 
 /// The first page of its address space that a VMA maps.
@@ -330,6 +361,13 @@ const MAYSHARE: bindings::vm_flags_t = 1 << bindings::VMA_MAYSHARE_BIT;
 /// Whether a VMA that [`install`] has set up is one of frames.
 fn has_frames(vma: &VmaRef) -> bool {
     vma.flags() & bindings::VM_PFNMAP != 0
+}
+
+/// The cache mode of a VMA that [`install`] has set up.
+fn cache_of(vma: &VmaRef) -> Cache {
+    // SAFETY: A `VmaRef` is valid and at least read-locked, and `install` has set its table, which is the first field of an
+    // `Operations` and a pointer to all of it.
+    unsafe { (*(*vma.as_ptr()).vm_ops.cast::<Operations>()).cache }
 }
 
 /// Whether a VMA is a shared mapping.
@@ -642,7 +680,7 @@ unsafe fn insert_frame(
         return bindings::vm_fault_reason_VM_FAULT_SIGBUS;
     };
     // SAFETY: The caller promises a valid fault.
-    if unsafe { Middle::of(vmf) } == Middle::Huge {
+    if unsafe { PmdState::of(vmf) } == PmdState::Huge {
         // Another thread was faster.
         return bindings::vm_fault_reason_VM_FAULT_NOPAGE;
     }
@@ -670,7 +708,7 @@ unsafe fn fault_around<T: VmOperations>(
     let vma = unsafe { fault.vma() };
     let _lock = page.lock_huge();
     // SAFETY: The caller promises a valid fault.
-    if unsafe { Middle::of(vmf) } == Middle::Huge {
+    if unsafe { PmdState::of(vmf) } == PmdState::Huge {
         return DONE;
     }
     let has_failed = has_failed_memory();
@@ -735,40 +773,28 @@ unsafe fn fault_around<T: VmOperations>(
 
 /// What the page table has for the addresses that one huge entry would map.
 #[derive(PartialEq)]
-enum Middle {
+enum PmdState {
     Nothing,
     /// Small entries.
     Table,
     Huge,
 }
 
-impl Middle {
+impl PmdState {
     /// What it has now, where a fault is. What is nothing becomes a table or a huge entry at any time, and the
     /// other way round.
     ///
     /// # Safety
     ///
     /// `vmf` must be a valid fault.
-    #[cfg(CONFIG_X86)]
     unsafe fn of(vmf: *const bindings::vm_fault) -> Self {
-        /// Bits that some processors set where there is nothing: accessed, dirty.
-        const STRAY: c_ulong = 0x60;
-        /// The bit of a huge entry.
-        const HUGE_BIT: c_ulong = 0x80;
         // SAFETY: The memory manager found this entry for the fault; page tables stay while the VMA is
         // locked.
-        let entry = unsafe { (&raw const (*(*vmf).pmd).pmd).read_volatile() };
-        match entry & !STRAY {
+        match unsafe { helpers::pmd_state(vmf) } {
             0 => Self::Nothing,
-            entry if entry & HUGE_BIT == 0 => Self::Table,
+            1 => Self::Table,
             _ => Self::Huge,
         }
-    }
-
-    /// Not known here.
-    #[cfg(not(CONFIG_X86))]
-    unsafe fn of(_vmf: *const bindings::vm_fault) -> Self {
-        Self::Nothing
     }
 }
 
@@ -822,15 +848,15 @@ unsafe fn insert_folio(
     // callee takes a reference of its own.
     let insert = |is_store| unsafe { bindings::vmf_insert_folio_pmd(vmf, folio, is_store) };
     // SAFETY: The fault is valid for the call.
-    if unsafe { Middle::of(vmf) } == Middle::Nothing {
+    if unsafe { PmdState::of(vmf) } == PmdState::Nothing {
         // By the time that the callee looks, these may be small entries, for which it must not be told of a store.
         return insert(false);
     }
     // Small entries are not put where a huge one was while the folio is locked.
     let _lock = page.lock_huge();
     // SAFETY: The fault is valid for the call.
-    match unsafe { Middle::of(vmf) } {
-        Middle::Huge => insert(fault.write),
+    match unsafe { PmdState::of(vmf) } {
+        PmdState::Huge => insert(fault.write),
         // Another thread was faster, or huge entries are switched off.
         _ => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
     }
@@ -862,8 +888,8 @@ unsafe fn insert_frames(
     };
     match order {
         // SAFETY: The caller promises a valid fault.
-        HUGE => match unsafe { Middle::of(vmf) } {
-            Middle::Table => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
+        HUGE => match unsafe { PmdState::of(vmf) } {
+            PmdState::Table => bindings::vm_fault_reason_VM_FAULT_NOPAGE,
             // SAFETY: The VMA is `VM_PFNMAP` and shared, as the frames fit to it, and the caller promises the rest. Nobody
             // makes small entries meanwhile.
             _ => unsafe { bindings::vmf_insert_pfn_pmd(vmf, frame.number as usize, fault.write) },
@@ -914,10 +940,10 @@ unsafe fn insert_giant(
 ) -> bindings::vm_fault_t {
     // SAFETY: The memory manager found this entry for the fault; it stays while the VMA is locked. The caller promises
     // the VMA.
-    let (entry, vma) = unsafe { ((&raw const (*(*vmf).pud).pud).read_volatile(), fault.vma()) };
+    let (is_none, vma) = unsafe { (helpers::pud_none(vmf), fault.vma()) };
     // A store to an entry that is read-only, now or once it is made: smaller ones take it.
     let is_noted = fault.write && is_told_of_stores(vma, frame.cache);
-    if entry != 0 || is_noted || !has_giant_entries() {
+    if !is_none || is_noted || !helpers::has_pud_entries() {
         return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
     }
     // The memory manager makes a table here whenever it likes. It then takes it for a defect if this is said to be a store.
@@ -925,23 +951,5 @@ unsafe fn insert_giant(
     unsafe { bindings::vmf_insert_pfn_pud(vmf, frame.number as usize, false) }
 }
 
-/// The order of the largest page-table entries.
-pub(super) const GIANT: u32 = 18;
-
-/// Whether the processor has page-table entries of order [`GIANT`], at which the memory manager does not look.
-#[cfg(CONFIG_X86)]
-fn has_giant_entries() -> bool {
-    const FEATURE: usize = bindings::X86_FEATURE_GBPAGES as usize;
-    // SAFETY: Set at boot, and never changed. The word is one of its words.
-    let word = unsafe {
-        let words = &raw const bindings::boot_cpu_data.__bindgen_anon_3.x86_capability;
-        words.cast::<u32>().add(FEATURE / 32).read()
-    };
-    word & 1 << (FEATURE % 32) != 0
-}
-
-/// None is known here.
-#[cfg(not(CONFIG_X86))]
-fn has_giant_entries() -> bool {
-    false
-}
+/// The order of the largest page-table entries, which not every processor has.
+pub(super) const GIANT: u32 = 2 * HUGE;

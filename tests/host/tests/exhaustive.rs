@@ -13,6 +13,9 @@ use std::io::Write;
 
 use layout::{Extent, Place, RangeError, END_MAX, PAGE};
 
+/// What the driver takes from the kernel.
+const PAGE_SIZE: usize = 4096;
+
 /// Pages of the world.
 const WORLD: u64 = 7;
 

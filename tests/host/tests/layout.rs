@@ -9,6 +9,9 @@ mod layout;
 use layout::{Defect, Extent, Place, RangeError, END_MAX, PAGE};
 use proptest::prelude::*;
 
+/// What the driver takes from the kernel.
+const PAGE_SIZE: usize = 4096;
+
 /// Extents that `check` takes: gaps and sizes in pages, from the start or up to the very end.
 fn extents() -> impl Strategy<Value = Vec<Extent>> {
     (

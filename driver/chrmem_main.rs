@@ -5,6 +5,7 @@
 //! This file has the module's parameters and what it registers, in which order.
 
 use kernel::{
+    page::PAGE_SIZE,
     prelude::*,
     str::CString,
     sync::Arc, //
