@@ -142,6 +142,11 @@ bool chrmem_use_dma_iommu(struct device *device)
 	return use_dma_iommu(device);
 }
 
+bool chrmem_dev_is_dma_coherent(struct device *device)
+{
+	return dev_is_dma_coherent(device);
+}
+
 bool chrmem_dma_dev_need_sync(const struct device *device)
 {
 	return dma_dev_need_sync(device);

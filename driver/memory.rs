@@ -175,8 +175,12 @@ impl Memory {
                     pr_err!("{what}: coherent memory is cached as its device needs it\n");
                     return Err(EINVAL);
                 }
-                Backing::Dma(dma::Coherent::new(device.clone(), bytes).inspect_err(|_| {
-                    pr_err!("{what}: no run of {size} bytes where the device can reach it\n")
+                let memory = dma::Coherent::new(device.clone(), bytes);
+                Backing::Dma(memory.inspect_err(|&error| match error {
+                    _ if error == EBUSY => pr_err!(
+                        "{what}: the device's driver has given it memory of its own, and it gets no other\n"
+                    ),
+                    _ => pr_err!("{what}: no run of {size} bytes where the device can reach it\n"),
                 })?)
             }
             (Kind::Physical, Some(address), None) => {
@@ -207,9 +211,12 @@ impl Memory {
         }
     }
 
-    /// Its cache mode.
+    /// Its cache mode: what was asked for, or what its device needs.
     pub(crate) fn cache(&self) -> Cache {
-        self.cache
+        match &self.backing {
+            Backing::Dma(memory) => memory.cache(),
+            _ => self.cache,
+        }
     }
 
     /// Whether it is RAM, and not a range of a device's.

@@ -94,6 +94,25 @@ impl Device {
         unsafe { helpers::use_dma_iommu(self.as_raw()) }
     }
 
+    /// Whether it sees what is in the processor's caches.
+    fn is_coherent(&self) -> bool {
+        // SAFETY: The device is valid.
+        unsafe { helpers::dev_is_dma_coherent(self.as_raw()) }
+    }
+
+    /// Whether its driver has given it memory of its own, which all coherent memory for it comes from.
+    fn has_own_memory(&self) -> bool {
+        #[cfg(CONFIG_DMA_DECLARE_COHERENT)]
+        // SAFETY: The device is valid.
+        return unsafe {
+            !(&raw const (*self.as_raw()).dma_mem)
+                .read_volatile()
+                .is_null()
+        };
+        #[cfg(not(CONFIG_DMA_DECLARE_COHERENT))]
+        false
+    }
+
     fn as_raw(&self) -> *mut bindings::device {
         match self {
             // SAFETY: By the type's invariant, the device is valid.
@@ -111,13 +130,11 @@ impl Drop for Faux {
     }
 }
 
-#[cfg(any(CONFIG_DMA_DIRECT_REMAP, CONFIG_DMA_DECLARE_COHERENT))]
-compile_error!("an address in the range of vmalloc does not tell that coherent memory came from an IOMMU's driver");
-
 /// What coherent memory came from, and must go back to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Allocator {
-    /// One physical run, at its address in the kernel's direct mapping.
+    /// One physical run, at its address in the kernel's direct mapping. For a device that does not see caches, the kernel maps
+    /// it into the range of vmalloc as well, not cached, and does not use that address.
     Direct,
     /// Scattered pages, mapped as one run into the range of vmalloc, and by the IOMMU for the device.
     Iommu,
@@ -127,11 +144,14 @@ enum Allocator {
 ///
 /// # Invariants
 ///
-/// `address` and `bus` are of an allocation of `size` bytes, whole pages, that `allocator` made for `device`.
+/// `address` and `bus` are of an allocation of `size` bytes, whole pages, that `allocator` made for `device`. The kernel has it mapped
+/// with the mode `cache`, in the range of vmalloc if `is_mapped`.
 pub(crate) struct Coherent {
     device: Arc<Device>,
     allocator: Allocator,
     address: NonNull<u8>,
+    is_mapped: bool,
+    cache: Cache,
     bus: u64,
     size: usize,
     access: Arc<Revocable>,
@@ -144,8 +164,16 @@ unsafe impl Send for Coherent {}
 unsafe impl Sync for Coherent {}
 
 impl Coherent {
-    /// Allocates `size` bytes, whole pages, zeroed, that `device` can address as one run.
+    /// How memory is mapped for a device that does not see caches: `pgprot_dmacoherent()`, which is
+    /// `pgprot_writecombine()` on arm64. All devices see them on x86.
+    const NOT_COHERENT: Cache = Cache::WriteCombine;
+
+    /// Allocates `size` bytes, whole pages, zeroed, that `device` can address as one run. Fails with `EBUSY` if its driver has
+    /// given it memory of its own.
     pub(crate) fn new(device: Arc<Device>, size: usize) -> Result<Self> {
+        if device.has_own_memory() {
+            return Err(EBUSY);
+        }
         let access = Revocable::new(None)?;
         let mut bus = 0;
         // SAFETY: The device is valid, and `bus` can be written.
@@ -159,18 +187,26 @@ impl Coherent {
             )
         };
         let address = NonNull::new(address.cast::<u8>()).ok_or(ENOMEM)?;
-        // Not the device's state tells which, which may have changed since: with these flags, the IOMMU's driver
-        // always maps its pages into the range of vmalloc, and on this architecture nobody else does.
         // SAFETY: Takes any address.
-        let allocator = match unsafe { bindings::is_vmalloc_addr(address.as_ptr().cast()) } {
-            true => Allocator::Iommu,
-            false => Allocator::Direct,
+        let is_mapped = unsafe { bindings::is_vmalloc_addr(address.as_ptr().cast()) };
+        // This is what `dma_pgprot()` does, which is not exported. Memory in the direct mapping is cached.
+        let cache = match is_mapped && !device.is_coherent() {
+            true => Self::NOT_COHERENT,
+            false => Cache::Cached,
+        };
+        // With these flags, the IOMMU's driver always maps its pages into the range of vmalloc. Where nobody else does, this
+        // is surer than the device's state, which may have changed since.
+        let allocator = match is_mapped {
+            true if cache == Cache::Cached || device.is_translated() => Allocator::Iommu,
+            _ => Allocator::Direct,
         };
         // INVARIANT: What is not null is an allocation of `size` bytes.
         Ok(Self {
             device,
             allocator,
             address,
+            is_mapped,
+            cache,
             bus,
             size,
             access,
@@ -183,6 +219,11 @@ impl Coherent {
             Device::Pci(device) => Some((device, &self.access)),
             Device::Faux(_) => None,
         }
+    }
+
+    /// How the processor caches it, in every mapping.
+    pub(crate) fn cache(&self) -> Cache {
+        self.cache
     }
 
     /// Its address for the device.
@@ -203,8 +244,8 @@ impl Coherent {
             Allocator::Iommu => 1,
         };
         // SAFETY: The frames are of the allocation, which lives while `self` does and is for user space to
-        // share with the device. On x86, coherent memory is cached as any other.
-        Some(unsafe { Frame::new(number, run as u64, Cache::Cached, &self.access) })
+        // share with the device. The kernel has them mapped with this mode by the type's invariant.
+        Some(unsafe { Frame::new(number, run as u64, self.cache, &self.access) })
     }
 
     /// The number of the page frame of its page `page`.
@@ -214,12 +255,13 @@ impl Coherent {
             .filter(|start| *start < self.size)?;
         // SAFETY: `start` is inside the allocation.
         let address = unsafe { self.address.as_ptr().add(start) };
-        match self.allocator {
-            // SAFETY: By the type's invariant, the address is in a mapping that the IOMMU's driver made.
-            Allocator::Iommu => Some(unsafe { bindings::vmalloc_to_pfn(address.cast()) } as u64),
+        let number = match self.is_mapped {
+            // SAFETY: By the type's invariant, the address is in a mapping in the range of vmalloc.
+            true => unsafe { bindings::vmalloc_to_pfn(address.cast()) },
             // SAFETY: By the type's invariant, the address is in the direct mapping.
-            Allocator::Direct => Some(unsafe { helpers::virt_to_pfn(address.cast()) } as u64),
-        }
+            false => unsafe { helpers::virt_to_pfn(address.cast()) },
+        };
+        Some(number as u64)
     }
 
     /// Gives the memory back through `device`, at whose address `bus` it is.

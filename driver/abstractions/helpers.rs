@@ -73,6 +73,9 @@ unsafe extern "C" {
     #[link_name = "chrmem_use_dma_iommu"]
     pub(super) fn use_dma_iommu(device: *mut bindings::device) -> bool;
     /// Takes a valid device.
+    #[link_name = "chrmem_dev_is_dma_coherent"]
+    pub(super) fn dev_is_dma_coherent(device: *mut bindings::device) -> bool;
+    /// Takes a valid device.
     #[link_name = "chrmem_dma_dev_need_sync"]
     pub(super) fn dma_dev_need_sync(device: *const bindings::device) -> bool;
 
