@@ -480,7 +480,8 @@ impl Device {
             windows: self.windows.len() as u32,
             size: self.size(),
             generation: self.generation(),
-            reserved: [0; 5],
+            page_size: layout::PAGE,
+            reserved: [0; 4],
         }
     }
 

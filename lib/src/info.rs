@@ -25,6 +25,8 @@ pub struct Info {
     /// The change counter: every clear, reset, write and notify adds one. Stores through a mapping
     /// do not, unless its window is tracked.
     pub generation: u64,
+    /// The page size in bytes: every window starts and ends at a multiple of it.
+    pub page_size: u64,
 }
 
 impl From<abi::Info> for Info {
@@ -34,6 +36,7 @@ impl From<abi::Info> for Info {
             size: info.size,
             windows: info.windows,
             generation: info.generation,
+            page_size: info.page_size,
         }
     }
 }

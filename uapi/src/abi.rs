@@ -117,8 +117,10 @@ pub struct Info {
     /// The change counter: every clear, reset, `write(2)` and [`NOTIFY`] adds one. With tracked windows they add more, and so
     /// does a store that is noticed.
     pub generation: u64,
+    /// The page size in bytes, a power of two: offsets of mappings are multiples of it.
+    pub page_size: u64,
     /// Zero.
-    pub reserved: [u64; 5],
+    pub reserved: [u64; 4],
 }
 
 /// What [`WINDOW`] tells of one window.
@@ -232,7 +234,7 @@ const fn ioctl<T>(direction: u32, number: u8) -> u32 {
 const _: () = {
     use core::mem::offset_of;
 
-    assert!(size_of::<Info>() == 64 && offset_of!(Info, reserved) == 24);
+    assert!(size_of::<Info>() == 64 && offset_of!(Info, page_size) == 24);
     assert!(size_of::<Window>() == 128 && offset_of!(Window, name) == 64);
     assert!(size_of::<Range>() == 24);
     assert!(size_of::<Changes>() == 64 && offset_of!(Changes, reserved) == 52);

@@ -89,7 +89,7 @@ fn rust_structures() -> Vec<(&'static str, usize, Vec<Field>)> {
         }};
     }
     vec![
-        structure!("chrmem_info", Info { version windows size generation reserved }),
+        structure!("chrmem_info", Info { version windows size generation page_size reserved }),
         structure!("chrmem_window", Window {
             index flags offset size address memory cache access reserved name
         }),

@@ -112,7 +112,9 @@ fn info_tells_the_device() {
             u64_at(&info, offset_of!(abi::Info, generation)),
             generation()
         );
-        assert_eq!(info[offset_of!(abi::Info, reserved)..], [0; 40]);
+        let page_size = u64_at(&info, offset_of!(abi::Info, page_size));
+        assert_eq!(page_size, rustix::param::page_size() as u64);
+        assert_eq!(info[offset_of!(abi::Info, reserved)..], [0; 32]);
     }
 }
 

@@ -51,6 +51,7 @@
  * @size: bytes: the end of the last window
  * @generation: change counter: every clear, reset, write(2) and notify adds one;
  *	with tracked windows they add more, and so does a store that is noticed
+ * @page_size: bytes of a page: windows and offsets of mappings are multiples of it
  * @reserved: zero
  */
 struct chrmem_info {
@@ -58,7 +59,8 @@ struct chrmem_info {
 	__u32 windows;
 	__aligned_u64 size;
 	__aligned_u64 generation;
-	__aligned_u64 reserved[5];
+	__aligned_u64 page_size;
+	__aligned_u64 reserved[4];
 };
 
 /**
