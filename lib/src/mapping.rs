@@ -331,7 +331,7 @@ impl Mapping {
         self.all().atomic(offset)
     }
 
-    /// Writes all bytes to a file, without a copy in this process: see [`View::write_to`].
+    /// Writes all bytes to a file, without a copy in this process but of a device: see [`View::write_to`].
     ///
     /// # Errors
     ///

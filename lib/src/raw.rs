@@ -502,7 +502,7 @@ unsafe fn load_whole<T: FromBytes>(source: NonNull<u8>) -> Option<T> {
         ($word:ty) => {{
             // SAFETY: the caller promises the bytes and their alignment. They are outside of all Rust allocations,
             // where volatile loads are allowed.
-            let word = unsafe { source.cast::<$word>().read_volatile() };
+            let word = unsafe { <$word>::load_plain(source.as_ptr().cast()) };
             T::read_from_bytes(&word.to_ne_bytes()).ok()
         }};
     }
@@ -668,7 +668,7 @@ impl<'a> Span<'a> {
                     // SAFETY: the caller found these bytes in the span, which can be written, as was asserted, and
                     // whose backing allows volatile stores; the address is aligned. It is outside of all Rust
                     // allocations.
-                    unsafe { target.cast::<$word>().write_volatile(value) };
+                    unsafe { value.store_plain(target.as_ptr().cast()) };
                     return Ok(());
                 }
             };
@@ -792,6 +792,11 @@ impl<'a> Span<'a> {
         Ok(())
     }
 
+    /// Whether it is memory of a device, or what could be.
+    pub(crate) fn is_devices(self) -> bool {
+        self.backing == Backing::Device
+    }
+
     /// Has the kernel write the bytes from `offset` on to a file, with one `write(2)`: how many it
     /// took. Where pages have gone away, that is `FAULT`.
     ///
@@ -825,6 +830,86 @@ impl<'a> Span<'a> {
     }
 }
 
+/// An integer that one instruction loads or stores, at an address that is aligned.
+trait Plain: Sized {
+    /// Loads it.
+    ///
+    /// # Safety
+    ///
+    /// Its bytes, from `place` on, can be loaded, and are aligned.
+    unsafe fn load_plain(place: *const Self) -> Self;
+
+    /// Stores it.
+    ///
+    /// # Safety
+    ///
+    /// Its bytes, from `place` on, can be stored, and are aligned.
+    unsafe fn store_plain(self, place: *mut Self);
+}
+
+#[cfg(not(all(target_arch = "aarch64", not(miri))))]
+macro_rules! plain {
+    ($($word:ty, $modifier:literal, $suffix:literal;)*) => {$(
+        impl Plain for $word {
+            #[inline]
+            unsafe fn load_plain(place: *const Self) -> Self {
+                // SAFETY: the caller promises the bytes and their alignment.
+                unsafe { place.read_volatile() }
+            }
+
+            #[inline]
+            unsafe fn store_plain(self, place: *mut Self) {
+                // SAFETY: the caller promises the bytes and their alignment.
+                unsafe { place.write_volatile(self) };
+            }
+        }
+    )*};
+}
+
+/// Of a volatile access in a loop the compiler may make an instruction that also moves the address on. A hypervisor cannot
+/// emulate such a one where the memory is a device that it emulates.
+#[cfg(all(target_arch = "aarch64", not(miri)))]
+macro_rules! plain {
+    ($($word:ty, $modifier:literal, $suffix:literal;)*) => {$(
+        impl Plain for $word {
+            #[inline]
+            unsafe fn load_plain(place: *const Self) -> Self {
+                let value: $word;
+                // SAFETY: the caller promises the bytes and their alignment.
+                unsafe {
+                    std::arch::asm!(
+                        concat!("ldr", $suffix, " {value", $modifier, "}, [{place}]"),
+                        place = in(reg) place,
+                        value = lateout(reg) value,
+                        options(nostack, preserves_flags)
+                    );
+                }
+                value
+            }
+
+            #[inline]
+            unsafe fn store_plain(self, place: *mut Self) {
+                // SAFETY: the caller promises the bytes and their alignment.
+                unsafe {
+                    std::arch::asm!(
+                        concat!("str", $suffix, " {value", $modifier, "}, [{place}]"),
+                        place = in(reg) place,
+                        value = in(reg) self,
+                        options(nostack, preserves_flags)
+                    );
+                }
+            }
+        }
+    )*};
+}
+
+plain! {
+    u8, ":w", "b";
+    u16, ":w", "h";
+    u32, ":w", "";
+    u64, ":x", "";
+}
+
 /// Copies bytes by the largest aligned loads that there are in them, of eight bytes at most.
 ///
 /// # Safety
@@ -839,7 +924,7 @@ unsafe fn load_words(mut source: *const u8, mut target: &mut [u8]) {
             // panicked else. The address is a multiple of the integer's size: what is smaller was taken
             // before, up to such a multiple, or comes after.
             unsafe {
-                let word = source.cast::<$word>().read_volatile();
+                let word = <$word>::load_plain(source.cast());
                 piece.copy_from_slice(&word.to_ne_bytes());
                 source = source.add(piece.len());
             }
@@ -885,9 +970,7 @@ unsafe fn store_words(mut source: &[u8], mut target: *mut u8) {
             // address is a multiple of the integer's size: what is smaller was stored before, up to such a
             // multiple, or comes after.
             unsafe {
-                target
-                    .cast::<$word>()
-                    .write_volatile(<$word>::from_ne_bytes(*piece));
+                <$word>::from_ne_bytes(*piece).store_plain(target.cast());
                 target = target.add(piece.len());
             }
             source = rest;

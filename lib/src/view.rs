@@ -9,7 +9,7 @@ use crate::raw::{Backing, Failure, Place, Span, Wholes, Word};
 use rustix::event::{poll, PollFd, PollFlags};
 use rustix::fd::{AsFd, BorrowedFd};
 use rustix::io::Errno;
-use std::ops::{Bound, RangeBounds};
+use std::ops::{Bound, Range, RangeBounds};
 use std::sync::atomic::Ordering;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -344,7 +344,7 @@ impl<'a> View<'a> {
     }
 
     /// Writes the bytes to a file, all of them, where it stands. The kernel takes them from the
-    /// mapping: they are not copied in this process.
+    /// mapping: they are not copied in this process, unless they are a device's, which must be read word by word.
     ///
     /// # Errors
     ///
@@ -360,9 +360,31 @@ impl<'a> View<'a> {
     /// ```
     pub fn write_to(&self, file: impl AsFd) -> Result<()> {
         let file = file.as_fd();
-        let mut done = 0;
-        while done < self.len() {
-            match self.span.write_to(file, done) {
+        if !self.span.is_devices() {
+            return self.write_all(file, 0..self.len(), |at| self.span.write_to(file, at));
+        }
+        let mut buffer = vec![0; self.len().min(BUFFER)];
+        for start in (0..self.len()).step_by(BUFFER) {
+            let end = self.len().min(start + BUFFER);
+            let part = &mut buffer[..end - start];
+            self.copy_to(start, part)?;
+            self.write_all(file, start..end, |at| {
+                rustix::io::write(file, &part[at - start..])
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Writes a range of the bytes to a file by `write`, which is told from where on, and tells how many bytes it wrote.
+    fn write_all(
+        &self,
+        file: BorrowedFd<'_>,
+        range: Range<usize>,
+        write: impl Fn(usize) -> rustix::io::Result<usize>,
+    ) -> Result<()> {
+        let mut done = range.start;
+        while done < range.end {
+            match write(done) {
                 // No file answers so to a write of bytes; to go on would be to go on forever.
                 Ok(0) => return Err(self.not_written(file, done, Errno::IO)),
                 Ok(count) => done += count,
@@ -507,6 +529,9 @@ impl<'a> View<'a> {
         crate::file::File(file).refused(tried, errno)
     }
 }
+
+/// Bytes of a device's memory that are written to a file at a time.
+const BUFFER: usize = 64 << 10;
 
 /// Waits until a file takes bytes again.
 fn wait_for(file: BorrowedFd<'_>) -> rustix::io::Result<()> {
