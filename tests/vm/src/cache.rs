@@ -5,12 +5,12 @@
 use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
 use crate::iomem;
-use crate::pagetable::PageTables;
+use crate::pagetable::{PageTables, CACHED, NONCACHED, WRITECOMBINE};
 use crate::pci::Pci;
 use crate::sys::{Child, End, Map, PAGE};
+use chrmem::CacheMode;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use rustix::io::Errno;
-use std::fs;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -26,33 +26,51 @@ crate::tests! {
 
 crate::tests! {
     physical_ranges_are_listed_with_their_mode
+    ram_is_never_given_a_mode_that_it_cannot_have
     what_is_not_cached_is_not_copied_on_write
     the_bytes_are_the_same_in_all_modes
 }
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// The modes, and what the kernel calls them.
+/// The modes, and what they are in page tables.
 const MODES: [(&str, &str); 3] = [
-    ("cached", "write-back"),
-    ("writecombine", "write-combining"),
-    ("noncached", "uncached-minus"),
+    ("cached", CACHED),
+    ("writecombine", WRITECOMBINE),
+    ("noncached", NONCACHED),
 ];
+
+/// The same for RAM. On arm64 the kernel has all of it mapped cached, and cannot change that.
+fn modes_of_ram() -> &'static [(&'static str, &'static str)] {
+    match cfg!(target_arch = "aarch64") {
+        true => &MODES[..1],
+        false => &MODES,
+    }
+}
 
 /// Bytes of the windows here.
 const SIZE: usize = 16 * PAGE;
 
-/// What the kernel calls a mode that a window over a physical range was given: what the range can
-/// do at most is for the firmware to say, and `cached` is more than it allows for most.
+/// What a mode that a window over a physical range was given is in page tables.
+#[cfg(target_arch = "aarch64")]
+fn mode_of_physical(cache: &str, _range: &Range<u64>) -> String {
+    let is_it = |(name, _): &&(&str, &str)| *name == cache;
+    let (_, mode) = MODES.iter().find(is_it).expect("a mode");
+    (*mode).to_owned()
+}
+
+/// The same. On PCs, what the range can do at most is for the firmware to say, and `cached` is more than it allows for
+/// most.
+#[cfg(target_arch = "x86_64")]
 fn mode_of_physical(cache: &str, range: &Range<u64>) -> String {
     let modes: Vec<_> = listed(range).into_iter().map(|(_, mode)| mode).collect();
     let [mode] = &modes[..] else {
         panic!("{range:x?}: {modes:?}");
     };
     let allowed: &[&str] = match cache {
-        "cached" => &["write-back", "uncached-minus"],
-        "writecombine" => &["write-combining"],
-        _ => &["uncached-minus"],
+        "cached" => &[CACHED, NONCACHED],
+        "writecombine" => &[WRITECOMBINE],
+        _ => &[NONCACHED],
     };
     assert!(allowed.contains(&mode.as_str()), "{cache}: {mode}");
     mode.clone()
@@ -66,7 +84,7 @@ fn some(map: &Map) -> impl Iterator<Item = usize> {
 
 fn ram_is_mapped_so_by_everybody() {
     let tables = PageTables::new();
-    for (cache, mode) in MODES {
+    for &(cache, mode) in modes_of_ram() {
         for kind in ["pages", "contiguous"] {
             // Of pages that the kernel may map two megabytes at a time as well.
             for size in [SIZE, 4 << 20] {
@@ -112,7 +130,7 @@ fn ram_is_mapped_so_by_everybody() {
 fn ram_is_cached_again_when_it_is_free() {
     let tables = PageTables::new();
     for kind in ["pages", "contiguous"] {
-        for (cache, mode) in MODES {
+        for &(cache, mode) in modes_of_ram() {
             let settings = format!("memory={kind} cache={cache} size=64K");
             let folder = Folder::live("test", &[("one", &settings)]);
             let map = Map::shared(folder.open(), SIZE).expect("a mapping");
@@ -127,7 +145,7 @@ fn ram_is_cached_again_when_it_is_free() {
             }
             drop(map);
             for page in &pages {
-                assert_eq!(tables.direct(*page).mode, "write-back", "{settings}");
+                assert_eq!(tables.direct(*page).mode, CACHED, "{settings}");
             }
         }
     }
@@ -146,6 +164,7 @@ fn page_frames_are_mapped_so_by_everybody() {
         let settings = format!("memory=physical cache={cache} address={start:#x} size={SIZE}");
         let folder = Folder::live("test", &[("one", &settings)]);
         let mode = mode_of_physical(cache, &range);
+        assert_eq!(tables.remapped(start), [&mode], "{cache}");
         let map = Map::shared(folder.open(), SIZE).expect("a mapping");
         let look = |map: &Map| {
             for at in some(map) {
@@ -164,9 +183,10 @@ fn page_frames_are_mapped_so_by_everybody() {
     }
 }
 
-/// The ranges that the kernel keeps a mode for, with it, as far as they are of `range`.
+/// The ranges that a PC's kernel keeps a mode for, with it, as far as they are of `range`.
+#[cfg(target_arch = "x86_64")]
 fn listed(range: &Range<u64>) -> Vec<(Range<u64>, String)> {
-    let text = fs::read_to_string("/sys/kernel/debug/x86/pat_memtype_list").expect("debugfs");
+    let text = std::fs::read_to_string("/sys/kernel/debug/x86/pat_memtype_list").expect("debugfs");
     let lines = text
         .lines()
         .filter_map(|line| line.strip_prefix("PAT: [mem "));
@@ -181,6 +201,12 @@ fn listed(range: &Range<u64>) -> Vec<(Range<u64>, String)> {
     entries.filter(|(entry, _)| of_range(entry)).collect()
 }
 
+#[cfg(not(target_arch = "x86_64"))]
+fn physical_ranges_are_listed_with_their_mode() {
+    panic!("only PCs have a list");
+}
+
+#[cfg(target_arch = "x86_64")]
 fn physical_ranges_are_listed_with_their_mode() {
     let bar = shared_memory();
     assert_eq!(listed(&bar), []);
@@ -221,6 +247,9 @@ fn one_device_has_windows_of_all_modes() {
             ("contiguous", String::new()),
             ("physical", format!("address={address:#x}")),
         ] {
+            if kind != "physical" && !modes_of_ram().contains(&(cache, mode)) {
+                continue;
+            }
             let settings = format!("memory={kind} cache={cache} size={SIZE} {more}");
             folder.window(&format!("{kind}-{cache}"), &settings);
             expected.push((kind, cache, mode));
@@ -233,8 +262,9 @@ fn one_device_has_windows_of_all_modes() {
         map.write(SIZE - 8, b"the end.");
         let entry = tables.own(map.address() + SIZE - 8).expect("a page");
         if kind == "physical" {
-            let page = entry.physical & !4095;
-            assert_eq!(entry.mode, mode_of_physical(cache, &(page..page + 4096)));
+            let page = entry.physical & !(PAGE as u64 - 1);
+            let range = page..page + PAGE as u64;
+            assert_eq!(entry.mode, mode_of_physical(cache, &range));
         } else {
             assert_eq!(entry.mode, mode, "window {number}");
         }
@@ -247,15 +277,26 @@ fn dma_memory_is_as_its_device_needs_it() {
     let window = folder.device().window(0).expect("WINDOW");
     let address = window.address.expect("an address");
     let map = Map::shared(folder.open(), 4 << 20).expect("a mapping");
+    // On arm64, what no firmware has described does not see caches.
+    let mode = match cfg!(target_arch = "aarch64") {
+        true => (CacheMode::WriteCombine, WRITECOMBINE),
+        false => (CacheMode::Cached, CACHED),
+    };
     for at in (0..map.len()).step_by(64 * PAGE).chain([map.len() - PAGE]) {
         map.write(at, b"touched");
         let entry = tables.own(map.address() + at).expect("a page");
-        // One run of memory. Where nothing translates for devices, theirs are its addresses; and
-        // devices of this processor see what it has in its caches.
-        let expected = (address + at as u64, "write-back");
+        // One run of memory. Where nothing translates for devices, theirs are its addresses.
+        let expected = (address + at as u64, mode.1);
         assert_eq!((entry.physical, entry.mode), expected);
-        assert_eq!(tables.direct(entry.physical).mode, "write-back");
+        // RAM as such is always cached; where that is wrong, the kernel has another mapping.
+        assert_eq!(tables.direct(entry.physical).mode, CACHED);
     }
+    let remapped: &[&str] = match mode.0 {
+        CacheMode::Cached => &[],
+        _ => &[mode.1],
+    };
+    assert_eq!(tables.remapped(address), remapped);
+    assert_eq!(window.cache, mode.0);
     drop(map);
     folder.destroy();
     for cache in ["writecombine", "noncached"] {
@@ -264,17 +305,40 @@ fn dma_memory_is_as_its_device_needs_it() {
     }
 }
 
+/// Settings for the memory of windows that can have a mode.
+fn kinds<'a>(cache: &str, physical: &'a str) -> Vec<&'a str> {
+    let mut kinds = vec![physical];
+    if modes_of_ram().iter().any(|(name, _)| *name == cache) {
+        kinds.extend(["memory=pages", "memory=contiguous"]);
+    }
+    kinds
+}
+
+fn ram_is_never_given_a_mode_that_it_cannot_have() {
+    for (cache, mode) in MODES {
+        if modes_of_ram().contains(&(cache, mode)) {
+            continue;
+        }
+        for kind in ["pages", "contiguous"] {
+            let folder = Folder::new("test");
+            let settings = format!("memory={kind} cache={cache} size={SIZE}");
+            folder.window("one", &settings);
+            folder.cannot_be_built(Errno::OPNOTSUPP, &["window one", "always cached"]);
+        }
+    }
+}
+
 fn what_is_not_cached_is_not_copied_on_write() {
     let start = shared_memory().start;
     let physical = format!("memory=physical address={start:#x}");
     for (cache, _) in MODES {
-        for kind in ["memory=pages", "memory=contiguous", &physical] {
+        for kind in kinds(cache, &physical) {
             let settings = format!("{kind} cache={cache} size=64K");
             let folder = Folder::live("test", &[("one", &settings)]);
             let fd = folder.open();
             for protection in [PROT_READ, PROT_READ | PROT_WRITE] {
                 let map = Map::new(Some(fd.as_fd()), 0, SIZE, protection, MAP_PRIVATE);
-                if cache == "cached" && kind != physical {
+                if cache == "cached" && *kind != physical {
                     map.expect("a private mapping");
                 } else {
                     assert_eq!(map.err(), Some(Errno::INVAL), "{settings}");
@@ -289,7 +353,7 @@ fn the_bytes_are_the_same_in_all_modes() {
     let start = shared_memory().start;
     let physical = format!("memory=physical address={start:#x}");
     for (cache, _) in MODES {
-        for kind in ["memory=pages", "memory=contiguous", &physical] {
+        for kind in kinds(cache, &physical) {
             let settings = format!("{kind} cache={cache} size=64K fill=3");
             let folder = Folder::live("test", &[("one", &settings)]);
             let fd = folder.open();

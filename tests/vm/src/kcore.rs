@@ -75,6 +75,13 @@ impl Kcore {
             .unwrap_or_else(|| panic!("the kernel does not see {physical:#x}"))
     }
 
+    /// The lowest address at which it sees memory.
+    #[cfg(target_arch = "aarch64")]
+    pub(crate) fn lowest(&self) -> u64 {
+        let addresses = self.segments.iter().map(|it| it.address);
+        addresses.min().expect("memory")
+    }
+
     fn number(&self, at: u64) -> u64 {
         u64_at(&get(&self.file, at, 8), 0)
     }

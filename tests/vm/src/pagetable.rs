@@ -2,25 +2,38 @@
 
 //! What the processor's page tables say of an address: which memory it is, and how it is cached.
 
+#[cfg_attr(target_arch = "x86_64", path = "pagetable/x86_64.rs")]
+#[cfg_attr(target_arch = "aarch64", path = "pagetable/aarch64.rs")]
+mod format;
+
 use crate::btf::Btf;
-use crate::driver::{get, open_node};
 use crate::kcore::{symbols, Kcore};
-use rustix::fs::OFlags;
+use format::{Format, TOP};
 use std::fs;
-use std::process::Command;
+use std::ops::Range;
+
+pub(crate) use format::{CACHED, NONCACHED, WRITECOMBINE};
 
 /// Page tables, and how to read them.
 #[derive(Debug)]
 pub(crate) struct PageTables {
     kernel: Kcore,
-    /// Cache modes by their number in an entry.
-    modes: [&'static str; 8],
-    levels: u32,
+    format: Format,
     offsets: Offsets,
     /// The process that the list of all starts with.
     first_task: u64,
     /// The physical address of the kernel's own topmost table.
     top: u64,
+}
+
+/// What an entry of a table is.
+#[derive(Clone, Copy)]
+enum Meaning {
+    Nothing,
+    /// The physical address of a table below it.
+    Table(u64),
+    /// Memory: where it is, and how it is cached.
+    Memory(u64, &'static str),
 }
 
 /// Where in the kernel's structures the way to a process's page tables is.
@@ -47,15 +60,13 @@ impl PageTables {
     /// Those of the running kernel.
     pub(crate) fn new() -> Self {
         let types = Btf::read();
-        let cpu = fs::read_to_string("/proc/cpuinfo").expect("/proc");
-        let [first_task, top] = symbols(["init_task", "init_top_pgt"]);
+        let [first_task, top] = symbols(["init_task", TOP]);
         let kernel = Kcore::open();
         Self {
             first_task,
             top: kernel.physical(top),
+            format: Format::new(&kernel),
             kernel,
-            modes: modes(),
-            levels: if cpu.contains(" la57") { 5 } else { 4 },
             offsets: Offsets {
                 tasks: types.offset("task_struct", "tasks"),
                 pid: types.offset("task_struct", "pid"),
@@ -95,51 +106,63 @@ impl PageTables {
         entry
     }
 
+    /// The cache modes of all mappings that the kernel has made of RAM or a device's memory in the range of vmalloc, and which
+    /// begin with this physical address.
+    pub(crate) fn remapped(&self, physical: u64) -> Vec<&'static str> {
+        let entries = remapped().into_iter();
+        let entries = entries.filter_map(|range| self.walk(self.top, range.start));
+        let those = entries.filter(|entry| entry.physical == physical);
+        those.map(|entry| entry.mode).collect()
+    }
+
     /// Follows the tables from the physical address of the topmost.
     fn walk(&self, top: u64, address: u64) -> Option<Entry> {
-        const PRESENT: u64 = 1;
-        const LARGE: u64 = 1 << 7;
-        const FRAME: u64 = 0x000f_ffff_ffff_f000;
+        let page = rustix::param::page_size() as u64;
+        let bits = page.ilog2() - 3;
         let mut table = top;
-        for level in (0..self.levels).rev() {
-            let size = 4096_u64 << (9 * level);
-            let index = address / size % 512;
+        for level in (0..self.format.levels).rev() {
+            let size = page << (bits * level);
+            let index = (address / size) & ((1 << bits) - 1);
+            // The topmost table can be smaller, and the kernel's addresses start in its middle.
+            let index = match level + 1 == self.format.levels {
+                true => index & (self.format.top_entries - 1),
+                false => index,
+            };
             let entry = self.kernel.read_physical(table + index * 8);
-            if entry & PRESENT == 0 {
-                return None;
+            match self.format.meaning(entry, level) {
+                Meaning::Nothing => return None,
+                Meaning::Table(below) => table = below,
+                Meaning::Memory(start, mode) => {
+                    return Some(Entry {
+                        physical: (start & !(size - 1)) + address % size,
+                        mode,
+                        size,
+                    })
+                }
             }
-            if level == 0 || (level < 3 && entry & LARGE != 0) {
-                // The bit that says "large" elsewhere is the third of the mode in the last table.
-                let third = if level == 0 { 7 } else { 12 };
-                let mode = (entry >> third & 1) << 2 | entry >> 3 & 3;
-                return Some(Entry {
-                    physical: (entry & FRAME & !(size - 1)) + address % size,
-                    mode: self.modes[mode as usize],
-                    size,
-                });
-            }
-            table = entry & FRAME;
         }
         unreachable!("the last table has no tables below it");
     }
 }
 
-/// The cache modes that a processor's register gives to the numbers in page table entries.
-fn modes() -> [&'static str; 8] {
-    const PAT: u64 = 0x277;
-    let modprobe = Command::new("modprobe").arg("msr").status();
-    assert!(modprobe.expect("modprobe runs").success());
-    let file = open_node("/dev/cpu/0/msr", OFlags::RDONLY).expect("/dev/cpu");
-    let register = get(file, PAT, 8);
-    let name = |number: &u8| match number {
-        0 => "uncached",
-        1 => "write-combining",
-        4 => "write-through",
-        5 => "write-protected",
-        6 => "write-back",
-        7 => "uncached-minus",
-        other => panic!("mode {other}"),
+/// The kernel's addresses at which `ioremap` and the DMA layer have mapped something.
+fn remapped() -> Vec<Range<u64>> {
+    const SETTING: &str = "/proc/sys/kernel/kptr_restrict";
+    let before = fs::read_to_string(SETTING).expect("/proc");
+    // Else, the kernel shows hashes of the addresses.
+    fs::write(SETTING, "1").expect("/proc");
+    let text = fs::read_to_string("/proc/vmallocinfo").expect("/proc");
+    fs::write(SETTING, before).expect("/proc");
+    // `0xffff8000829c5000-0xffff8000829c7000    8192 chrmem_ioremap_wc+0x10/0x20 [chrmem] phys=0x10000000 ioremap`.
+    let lines = text.lines().filter(|line| {
+        line.split(' ')
+            .any(|word| ["ioremap", "dma-coherent"].contains(&word))
+    });
+    let range = |line: &str| -> Option<Range<u64>> {
+        let (start, rest) = line.split_once('-')?;
+        let (end, _) = rest.split_once(' ')?;
+        let number = |text: &str| u64::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+        Some(number(start)?..number(end)?)
     };
-    let names: Vec<_> = register.iter().map(name).collect();
-    names.try_into().expect("eight")
+    lines.map(|line| range(line).expect("a range")).collect()
 }
