@@ -486,9 +486,9 @@ impl Buffer {
         Self::guarded(Map::anonymous(len.max(1).next_multiple_of(PAGE) + PAGE))
     }
 
-    /// At least `len` bytes within the first four gigabytes, for 32-bit calls.
+    /// At least `len` bytes, for 32-bit calls where one program can make both: within the first four gigabytes.
     pub(crate) fn low(len: usize) -> Self {
-        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_32BIT;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | MAP_32BIT;
         let len = len.next_multiple_of(PAGE) + PAGE;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         Self::guarded(Map::new(None, 0, len, protection, flags).expect("memory"))
@@ -712,7 +712,21 @@ pub(crate) fn bpf_fd(command: u32, argument: Span<'_>) -> Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(answer as i32) })
 }
 
+/// `MAP_32BIT`, or nothing where there is none.
+#[cfg(target_arch = "x86_64")]
+pub(crate) const MAP_32BIT: i32 = libc::MAP_32BIT;
+/// See above.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) const MAP_32BIT: i32 = 0;
+
+/// Only on x86-64 can a 64-bit program call like a 32-bit one.
+#[cfg(not(target_arch = "x86_64"))]
+pub(crate) fn ioctl32(_fd: impl AsFd, _command: u32, _argument: Span<'_>) -> Result<usize> {
+    panic!("this processor's 64-bit programs have no 32-bit calls");
+}
+
 /// `ioctl` as a 32-bit program calls it.
+#[cfg(target_arch = "x86_64")]
 pub(crate) fn ioctl32(fd: impl AsFd, command: u32, argument: Span<'_>) -> Result<usize> {
     const IOCTL: usize = 54;
     assert!(argument.address <= u32::MAX as usize);

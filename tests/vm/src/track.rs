@@ -771,14 +771,16 @@ fn looks_that_are_refused() {
     assert_eq!(ioctl(&fd, CHANGES, map.span(6 * PAGE, 64)), Ok(0));
     let found = good().ask(&fd).expect("CHANGES");
     assert_eq!(found, [(0, PAGE), (2 * PAGE, PAGE), (5 * PAGE, 2 * PAGE)]);
-    // A caller of 32 bits asks in the same way.
-    let mut asked = Asked::new(0, 0, SIZE, 4);
-    asked.found = Buffer::low(64);
-    asked.look.changes = asked.found.address() as u64;
-    assert_eq!(
-        asked.ask_by(|argument| ioctl32(&fd, CHANGES, argument)),
-        Ok(found)
-    );
+    // A caller of 32 bits asks in the same way, where it is this program.
+    if cfg!(target_arch = "x86_64") {
+        let mut asked = Asked::new(0, 0, SIZE, 4);
+        asked.found = Buffer::low(64);
+        asked.look.changes = asked.found.address() as u64;
+        assert_eq!(
+            asked.ask_by(|argument| ioctl32(&fd, CHANGES, argument)),
+            Ok(found)
+        );
+    }
     // One that was destroyed.
     folder.destroy();
     assert_eq!(good().ask(&fd), Err(Errno::NODEV));

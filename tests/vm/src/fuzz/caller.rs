@@ -258,7 +258,7 @@ impl<'a> Caller<'a> {
         if self.random.u8(0..4) == 0 {
             // Any, but for those that choose an address.
             flags |= self.random.i32(..) & !(libc::MAP_FIXED | libc::MAP_FIXED_NOREPLACE);
-            flags &= !(libc::MAP_ANONYMOUS | libc::MAP_32BIT);
+            flags &= !(libc::MAP_ANONYMOUS | sys::MAP_32BIT);
         }
         let map = Map::new(Some(file.as_fd()), offset, len, protection, flags);
         self.say((
