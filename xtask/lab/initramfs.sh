@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 #
 # Makes the initramfs that mounts the root: busybox, the modules for it, and the script of standard input as /init.
-# initramfs.sh RELEASE OUTPUT MODULE...
+# The archive goes to standard output.
+# initramfs.sh RELEASE BUSYBOX MODULE...
 set -eu
-modules=/usr/lib/modules/$1 output=$2
+modules=/usr/lib/modules/$1 busybox=$2
 shift 2
 tree=$(mktemp -d)
 cd "$tree"
 mkdir bin lib lab lower new root
-cp /usr/bin/busybox bin/
+cp "$busybox" bin/busybox
 cat > init
 touch lib/order
 chmod +x init
@@ -29,4 +30,4 @@ for name in "$@"; do
         echo "$plain" >> lib/order
     done
 done
-find . | cpio -o -H newc --quiet > "$output"
+find . | cpio -o -H newc --quiet

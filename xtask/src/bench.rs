@@ -3,7 +3,7 @@
 //! `cargo xtask bench`: `chrmem bench` in the guest, counted in instructions; and the gate that tells which counts moved.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{bail, ensure, Context, Result};
@@ -11,6 +11,7 @@ use duct::cmd;
 use fs_err as fs;
 use serde_json::Value;
 
+use crate::arch::{self, Arch};
 use crate::job::Job;
 use crate::setup::Lab;
 use crate::vm::{self, Args};
@@ -34,6 +35,9 @@ const SHOWN: &[&str] = &["mapping", "records"];
 /// What to do.
 #[derive(clap::Args)]
 pub(crate) struct Options {
+    /// The machine's architecture, as `vm` takes it
+    #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = arch::parse)]
+    arch: &'static Arch,
     /// Measure only what the goals are about, and fail if a count is not what was written down
     #[arg(long)]
     gate: bool,
@@ -44,10 +48,13 @@ pub(crate) struct Options {
 
 /// Runs the benchmark.
 pub(crate) fn run(options: &Options) -> Result<ExitCode> {
-    let (lab, chrmem) = vm::lab_and(&Args::default().kernel, programs::optimized_chrmem)?;
+    let (lab, chrmem) = vm::lab_and(options.arch, &Args::default().kernel, || {
+        programs::optimized_chrmem(options.arch)
+    })?;
     let out = workspace::target()?.join("bench");
     fs::create_dir_all(&out)?;
     let counted = Args {
+        arch: options.arch,
         icount: true,
         mem: Some("3G".into()),
         timeout: 3000,
@@ -93,9 +100,14 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode> {
         fs::write(workspace::dir().join(COUNTS), text + "\n")?;
     }
     if !options.gate {
-        report(&lab, &chrmem, &file, &out)?;
+        // What shows the figures runs here.
+        let shows = match options.arch.is_foreign() {
+            true => programs::optimized_chrmem(Arch::native())?,
+            false => chrmem.clone(),
+        };
+        report(&lab, &chrmem, &shows, &file, &out)?;
         if options.update {
-            fill_page(&chrmem, &file, &kernel)?;
+            fill_page(&shows, &file, &kernel)?;
             for name in SHOWN {
                 // Of the first of two reports.
                 let drawn = out.join(format!("{name}-1.svg"));
@@ -120,9 +132,10 @@ fn measure(args: &Args, lab: &Lab, chrmem: &Path, words: &[&str], file: &Path) -
 }
 
 /// Measures what can only be measured in seconds, and shows all of it.
-fn report(lab: &Lab, chrmem: &PathBuf, counted: &Path, out: &Path) -> Result<()> {
+fn report(lab: &Lab, chrmem: &Path, shows: &Path, counted: &Path, out: &Path) -> Result<()> {
     let timed = out.join("timed.json");
     let machine = Args {
+        arch: lab.arch,
         smp: 2,
         timeout: 1200,
         ..Args::default()
@@ -131,7 +144,7 @@ fn report(lab: &Lab, chrmem: &PathBuf, counted: &Path, out: &Path) -> Result<()>
     measure(&machine, lab, chrmem, &words, &timed)?;
     let page = out.join("report.html");
     let shown =
-        cmd!(chrmem, "bench", "--from", counted, "--from", &timed, "--html", &page, "--svg", out);
+        cmd!(shows, "bench", "--from", counted, "--from", &timed, "--html", &page, "--svg", out);
     shown.run()?;
     eprintln!("charts: {}", page.display());
     Ok(())

@@ -35,7 +35,7 @@ const START: &str = "<!DOCTYPE html>
 
 /// Makes the book, and says where it is.
 pub(crate) fn run() -> Result<ExitCode> {
-    let lab = setup::lab(kernel::STOCK)?;
+    let lab = setup::native(kernel::STOCK)?;
     println!("{}", make(&lab)?.join("index.html").display());
     Ok(ExitCode::SUCCESS)
 }

@@ -7,13 +7,14 @@ use std::thread;
 use anyhow::{anyhow, ensure, Context, Result};
 use duct::cmd;
 
+use crate::arch::Arch;
 use crate::count::Count;
 use crate::job::Job;
 use crate::programs::Programs;
 use crate::setup::Lab;
 use crate::tee::Tee;
 use crate::vm::Args;
-use crate::{kernel, report};
+use crate::{elsewhere, kernel, report};
 
 /// One boot of the VM in which the VM tests run.
 pub(crate) struct Boot {
@@ -32,8 +33,9 @@ const PASSED_ON: &[&str] = &["CHRMEM_SEED", "CHRMEM_STEPS"];
 
 impl Boot {
     /// What the VM is to be, with the kernel called `kernel`.
-    pub(crate) fn args(&self, kernel: &str) -> Args {
+    pub(crate) fn args(&self, arch: &'static Arch, kernel: &str) -> Args {
         Args {
+            arch,
             kernel: kernel.into(),
             append: self.append.into(),
             timeout: self.limit,
@@ -106,17 +108,21 @@ pub(crate) fn run_all(
 ) -> Result<Vec<Count>> {
     let boots: Vec<_> = boots(kernel)
         .iter()
-        .map(|boot| (boot, boot.args(kernel)))
+        .map(|boot| (boot, boot.args(lab.arch, kernel)))
         .collect();
     let mut runs = Vec::new();
     for (boot, args) in &boots {
-        let listed = list(programs, boot, filter)?;
+        // Programs of another architecture list nothing here.
+        let listed = match lab.arch.is_foreign() {
+            true => None,
+            false => Some(list(programs, boot, filter)?),
+        };
         ensure!(
-            listed > 0 || !filter.is_empty(),
+            listed != Some(0) || !filter.is_empty(),
             "there are no VM tests for {}",
             boot.label()
         );
-        if listed > 0 {
+        if listed != Some(0) {
             let job = prepare(lab, args, boot, programs, filter)?;
             let (kernel, label) = (lab.kernel.name(), boot.label());
             println!("\n     Running the VM tests on {kernel}, {label}");
@@ -124,7 +130,12 @@ pub(crate) fn run_all(
         }
     }
     at_once(runs, |(boot, listed, job)| {
-        boot_tests(kernel, boot, listed, job).unwrap_or_else(Count::broken)
+        let left_out = elsewhere::left_out(lab.arch.processor);
+        let all = filter.is_empty() && kernel == kernel::STOCK;
+        boot_tests(lab, kernel, boot, listed, job, |count, what, text| {
+            count.leave_out(what, text, left_out, all);
+        })
+        .unwrap_or_else(Count::broken)
     })
 }
 
@@ -163,6 +174,14 @@ fn list(programs: &Programs, boot: &Boot, filter: &[String]) -> Result<u64> {
     Ok(text.lines().filter(|line| line.ends_with(": test")).count() as u64)
 }
 
+/// How many tests a program is about to run, as it says itself: `running 3 tests`.
+fn running(text: &str) -> Option<u64> {
+    text.lines().rev().find_map(|line| {
+        let (count, rest) = line.strip_prefix("running ")?.split_once(' ')?;
+        rest.starts_with("test").then(|| count.parse().ok())?
+    })
+}
+
 /// A boot that runs the tests.
 fn prepare<'a>(
     lab: &'a Lab,
@@ -183,7 +202,14 @@ fn prepare<'a>(
 }
 
 /// Boots, and runs the tests.
-fn boot_tests(kernel: &str, boot: &Boot, listed: u64, job: Job<'_>) -> Result<Count> {
+fn boot_tests(
+    lab: &Lab,
+    kernel: &str,
+    boot: &Boot,
+    listed: Option<u64>,
+    job: Job<'_>,
+    leave_out: impl Fn(&mut Count, &str, &str),
+) -> Result<Count> {
     let output = Tee::of(&boot.label());
     let outcome = job.run(output.clone())?;
     let mut count = Count::default();
@@ -193,12 +219,20 @@ fn boot_tests(kernel: &str, boot: &Boot, listed: u64, job: Job<'_>) -> Result<Co
         kernel::STOCK => boot.name,
         kernel => kernel,
     };
-    report::keep(run, &text)?;
+    let run = match lab.arch.is_foreign() {
+        true => format!("{}-{run}", lab.arch.name),
+        false => run.to_owned(),
+    };
+    report::keep(&run, &text)?;
     let label = boot.label();
-    count.judge(&format!("VM tests ({label})"), outcome.status == 0);
-    if count.all() < listed {
-        eprintln!("error: of {listed} VM tests ({label}), {} ran", count.all());
-        count.failed += listed - count.all();
+    let listed = listed.or_else(|| running(&text)).unwrap_or_default();
+    let what = format!("VM tests ({label})");
+    let ran = count.all();
+    leave_out(&mut count, &what, &text);
+    count.judge(&what, outcome.status == 0);
+    if ran < listed {
+        eprintln!("error: of {listed} {what}, {ran} ran");
+        count.failed += listed - ran;
     }
     if let Err(error) = outcome.verdict() {
         eprintln!("error: {label}: {error:#}");

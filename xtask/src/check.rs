@@ -12,6 +12,7 @@ use anyhow::{bail, ensure, Context, Result};
 use duct::{cmd, Expression};
 use fs_err as fs;
 
+use crate::arch::Arch;
 use crate::root::Bind;
 use crate::setup::{self, Lab};
 use crate::{book, driver, kernel, kernels, licences, oldest, pages, panics, vm, workspace};
@@ -43,7 +44,7 @@ const OF_CHECKOUT: &[Check] = &[
 /// What needs the lab.
 const OF_LAB: &[Check] = &[
     ("book, of which every link leads somewhere", || {
-        book::make(&setup::lab(kernel::STOCK)?).map(drop)
+        book::make(&setup::native(kernel::STOCK)?).map(drop)
     }),
     ("driver without warnings, without panics", driver),
     ("all crates with the oldest Rust, Debian's", oldest::check),
@@ -82,7 +83,8 @@ pub(crate) fn run(filter: &str) -> Result<ExitCode> {
         all(&of_checkout)
     } else {
         // The lab is mostly downloaded, which leaves the processors to the others.
-        let (_lab, mut ends) = vm::lab_and(kernel::STOCK, || Ok(all(&of_checkout)))?;
+        let (_lab, mut ends) =
+            vm::lab_and(Arch::native(), kernel::STOCK, || Ok(all(&of_checkout)))?;
         ends.extend(all(&of_lab));
         ends
     };
@@ -219,7 +221,7 @@ fn rustup(args: &[&str]) -> Result<()> {
 /// Builds the driver for each series that it is written for.
 fn driver() -> Result<()> {
     for series in kernels::supported() {
-        let lab = setup::lab(series)?;
+        let lab = setup::native(series)?;
         driver_for(&lab).with_context(|| format!("for {}", lab.kernel.name()))?;
     }
     Ok(())

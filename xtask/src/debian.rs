@@ -18,6 +18,10 @@ pub(crate) struct Installation<'a> {
     pub(crate) packages: Vec<&'a str>,
     /// Folders of `/usr/share` to leave out.
     pub(crate) without: &'a [&'a str],
+    /// The architectures: the packages' first, then others that packages can be asked for. The machine's own if empty.
+    pub(crate) architectures: &'a [&'a str],
+    /// A script that finishes a tree of which nothing can run: packages are only unpacked, and it is given the tree.
+    pub(crate) unpacked: Option<&'a str>,
 }
 
 /// Makes the tree `dir`, which is there when it is whole; what the tools print goes to `log`.
@@ -28,10 +32,21 @@ pub(crate) fn install(what: &Installation<'_>, dir: &Path, log: &Path) -> Result
     if let Some(parent) = dir.parent() {
         fs::create_dir_all(parent)?;
     }
-    let mut argv: Vec<String> = ["mmdebstrap", "--verbose", "--mode=root", "--variant=apt"]
+    let mut argv: Vec<String> = ["mmdebstrap", "--verbose", "--mode=root"]
         .map(Into::into)
         .into();
-    argv.push(format!("--include={}", what.packages.join(",")));
+    argv.push(match what.unpacked {
+        Some(_) => "--variant=extract".into(),
+        None => "--variant=apt".into(),
+    });
+    if !what.architectures.is_empty() {
+        argv.push(format!("--architectures={}", what.architectures.join(",")));
+    }
+    // A pattern such as `?essential` stands alone.
+    let (patterns, names): (Vec<&str>, Vec<&str>) =
+        what.packages.iter().partition(|name| name.starts_with('?'));
+    argv.extend(patterns.iter().map(|it| format!("--include={it}")));
+    argv.push(format!("--include={}", names.join(",")));
     argv.push(r#"--aptopt=APT::Install-Recommends "false""#.into());
     argv.push(r#"--aptopt=Acquire::Retries "3""#.into());
     // The tree is looked at before each use, so dpkg need not wait for the disk.
@@ -49,6 +64,16 @@ pub(crate) fn install(what: &Installation<'_>, dir: &Path, log: &Path) -> Result
     }
     let step = Step::new(format!("installing Debian {}", what.purpose), Some(0));
     logged(&root::isolated(argv), log, |line| apt_progress(&step, line))?;
+    if let Some(script) = what.unpacked {
+        let finish = root::isolated([
+            "sh".as_ref(),
+            "-c".as_ref(),
+            script.as_ref(),
+            "finish".as_ref(),
+            new.as_os_str(),
+        ]);
+        logged(&finish, log, |_| {})?;
+    }
     fs::rename(new, dir)?;
     step.done();
     Ok(())

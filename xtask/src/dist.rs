@@ -14,6 +14,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use fs_err as fs;
 
+use crate::arch::Arch;
 use crate::vm;
 use crate::{driver, kernel, workspace};
 
@@ -50,7 +51,7 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         show(&crates::make()?);
     }
     if wanted(Part::Debs) {
-        let (lab, chrmem) = vm::lab_and(kernel::STOCK, build::chrmem)?;
+        let (lab, chrmem) = vm::lab_and(Arch::native(), kernel::STOCK, build::chrmem)?;
         let module = driver::build(&lab)?;
         let debs = debs::make(&lab, &chrmem, &module)?;
         show(&debs.files);

@@ -80,12 +80,8 @@ fn run(lab: &Lab, checkout: &Path, output: &Path, log: &Path, words: &[&str]) ->
         Bind::read_only(checkout, CHECKOUT),
         Bind::writable(output, OUTPUT),
     ];
-    let mut argv = vec![
-        "make".into(),
-        format!("MO={OUTPUT}"),
-        lab.kernel.compilers(),
-        "W=1".into(),
-    ];
+    let mut argv = vec!["make".into(), format!("MO={OUTPUT}"), "W=1".into()];
+    argv.extend(lab.kernel.compilers());
     argv.extend(words.iter().map(|word| (*word).to_owned()));
     logged(&lab.root.command(&binds, argv), log, |_| {})
         .map_err(|error| anyhow!(format!("{error:#}").replace(&format!("{CHECKOUT}/"), "")))
@@ -94,7 +90,8 @@ fn run(lab: &Lab, checkout: &Path, output: &Path, log: &Path, words: &[&str]) ->
 /// A digest of all that the module is made from.
 pub(crate) fn fingerprint(lab: &Lab) -> Result<String> {
     let kernel = lab.kernel.recipe().concat();
-    let mut all = format!("{} {} {kernel}", recipe::key(), lab.kernel.record()).into_bytes();
+    let mut all =
+        format!("{} {} {kernel}", recipe::key(lab.arch), lab.kernel.record()).into_bytes();
     let mut left = vec![
         workspace::dir().join("driver"),
         workspace::dir().join("uapi/src"),

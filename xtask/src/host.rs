@@ -2,9 +2,12 @@
 
 //! What the lab needs of the machine it runs on.
 
+use std::path::Path;
+
 use anyhow::{bail, ensure, Context, Result};
 use duct::cmd;
 
+use crate::arch::Arch;
 use crate::cache;
 use crate::progress::{logged, Step};
 use crate::root::{is_root, isolated};
@@ -52,6 +55,32 @@ pub(crate) fn ready() -> Result<()> {
         if is_root() { "this root" } else { "users" },
         String::from_utf8_lossy(&output.stdout).trim()
     );
+    Ok(())
+}
+
+/// Installs what compiles programs for another architecture, and sees whether Rust has a library for it.
+pub(crate) fn ready_for(arch: &Arch) -> Result<()> {
+    if which::which(format!("{}-gcc", arch.gnu)).is_err() {
+        let compiler = format!("gcc-{}", arch.gnu.replace('_', "-"));
+        let library = format!("libc6-dev-{}-cross", arch.name);
+        install(&[&compiler, &library])?;
+    }
+    let has_library = || -> Result<bool> {
+        let found = cmd!("rustc", "--print", "target-libdir", "--target", arch.target).read()?;
+        Ok(Path::new(&found).exists())
+    };
+    if has_library()? {
+        return Ok(());
+    }
+    let target = arch.target;
+    ensure!(
+        which::which("rustup").is_ok(),
+        "this Rust has no library for {target}, and there is no rustup, which could add it"
+    );
+    let log = cache::logs()?.join("rustup.log");
+    let step = Step::new(format!("adding Rust's library for {target}"), None);
+    logged(&cmd!("rustup", "target", "add", target), &log, |_| {})?;
+    step.done();
     Ok(())
 }
 

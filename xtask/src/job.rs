@@ -157,6 +157,10 @@ impl<'a> Job<'a> {
             ("PARAMS", self.args.params.clone()),
             ("INTERACTIVE", flag(self.interactive).to_owned()),
             ("SOURCE", self.lab.kernel.source()),
+            (
+                "FIRMWARE",
+                flag(self.lab.arch.machine.has_firmware).to_owned(),
+            ),
             ("SHARE", flag(self.args.share.is_some()).to_owned()),
             ("ROWS", size.map_or(24, |size| size.ws_row).to_string()),
             ("COLUMNS", size.map_or(80, |size| size.ws_col).to_string()),
@@ -175,7 +179,7 @@ impl<'a> Job<'a> {
     /// Starts the guest.
     fn start(&self) -> Result<Guest> {
         let step = Step::new(format!("booting {}", self.lab.kernel.name()), None);
-        let root = self.root.unwrap_or(&self.lab.root);
+        let root = self.root.unwrap_or(&self.lab.guest);
         let qemu = machine::qemu(self.lab, root, self.args, self.dir.path(), self.interactive)?;
         let qemu = match self.interactive {
             true => qemu,

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use anyhow::{bail, Context, Result};
 
+use crate::arch::Arch;
 use crate::{kernels, recipe};
 
 /// The kernel that is asked for by this name is the newest of the distribution's.
@@ -16,8 +17,10 @@ pub(crate) const STOCK: &str = "stock";
 pub(crate) const DEBUG: &str = "debug";
 
 /// A kernel of the distribution's, or built from its source.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Kernel {
+    /// Its architecture.
+    pub(crate) arch: &'static Arch,
     /// What `uname -r` says of the distribution's kernel.
     packaged: String,
     /// The version of its packages.
@@ -28,8 +31,13 @@ pub(crate) struct Kernel {
 
 impl Kernel {
     /// The distribution's kernel of which `uname -r` says `release`, whose packages have this version.
-    pub(crate) fn packaged_as(release: impl Into<String>, version: impl Into<String>) -> Self {
+    pub(crate) fn packaged_as(
+        arch: &'static Arch,
+        release: impl Into<String>,
+        version: impl Into<String>,
+    ) -> Self {
         Self {
+            arch,
             packaged: release.into(),
             version: version.into(),
             debug: false,
@@ -37,9 +45,9 @@ impl Kernel {
     }
 
     /// Reads what [`Kernel::record`] wrote of a kernel of the distribution's.
-    fn parse(record: &str) -> Option<Self> {
+    fn parse(arch: &'static Arch, record: &str) -> Option<Self> {
         let (release, version) = record.trim().split_once(' ')?;
-        Some(Self::packaged_as(release, version))
+        Some(Self::packaged_as(arch, release, version))
     }
 
     /// One line that names the distribution's kernel.
@@ -60,12 +68,31 @@ impl Kernel {
         &self.packaged
     }
 
+    /// The version of its packages, and which kind of them it is.
+    pub(crate) fn label(&self) -> String {
+        match self.flavour() {
+            "" => self.version.clone(),
+            flavour => format!("{}-{flavour}", self.version),
+        }
+    }
+
     /// What it is called in what the user reads.
     pub(crate) fn name(&self) -> String {
         match self.debug {
             true => format!("Linux {} with sanitizers", self.version),
-            false => format!("Linux {}", self.version),
+            false => match self.flavour() {
+                "" => format!("Linux {}", self.version),
+                flavour => format!("Linux {} ({flavour})", self.version),
+            },
         }
+    }
+
+    /// What the distribution calls it beside the architecture, if anything: `16k`.
+    fn flavour(&self) -> &str {
+        let marked = format!("-{}-", self.arch.name);
+        self.packaged
+            .split_once(&marked)
+            .map_or("", |(_, flavour)| flavour)
     }
 
     /// The upstream version, such as 7.2.12.
@@ -85,14 +112,17 @@ impl Kernel {
             .map_or("", |at| &self.packaged[at..])
     }
 
-    /// The packages to install.
+    /// The packages of the kernel's own architecture.
     pub(crate) fn packages(&self) -> Vec<String> {
-        let mut packages: Vec<_> = ["binary", "modules", "headers"]
+        ["binary", "modules", "headers"]
             .iter()
             .map(|part| format!("linux-{part}-{}", self.packaged))
-            .collect();
-        packages.push(format!("linux-source-{}={}", self.series(), self.version));
-        packages
+            .collect()
+    }
+
+    /// The package of the source, which is of no architecture.
+    pub(crate) fn source_package(&self) -> String {
+        format!("linux-source-{}={}", self.series(), self.version)
     }
 
     /// Where its source is in the tree.
@@ -102,7 +132,11 @@ impl Kernel {
 
     /// Where in the tree it is built, as far as it is: the `KDIR` of modules for it.
     pub(crate) fn build(&self) -> String {
-        let kind = if self.debug { DEBUG } else { STOCK };
+        let kind = match (self.debug, self.flavour()) {
+            (true, _) => DEBUG,
+            (false, "") => STOCK,
+            (false, flavour) => flavour,
+        };
         format!("{}-{kind}", self.source())
     }
 
@@ -114,12 +148,14 @@ impl Kernel {
         }
     }
 
-    /// What make has to be told so that it takes the compilers that the kernel was built with.
-    pub(crate) fn compilers(&self) -> String {
-        match self.debug {
+    /// The variables with which make takes the compilers that the kernel was built with.
+    pub(crate) fn compilers(&self) -> Vec<String> {
+        let mut variables = self.arch.variables();
+        variables.push(match self.debug {
             true => recipe::LLVM.into(),
-            false => format!("CC={}", recipe::CC),
-        }
+            false => format!("CC={}", self.arch.cc),
+        });
+        variables
     }
 
     /// How it is built, as far as it is.
@@ -130,13 +166,16 @@ impl Kernel {
         }
     }
 
-    /// All that are built from its source: the distribution's, and the one with sanitizers.
-    pub(crate) fn of_this_source(&self) -> [Self; 2] {
-        let stock = Self {
-            debug: false,
-            ..self.clone()
-        };
-        [stock.clone(), stock.debug()]
+    /// All kernels that are built from its source: the distribution's, and the one with sanitizers.
+    pub(crate) fn of_this_source(&self) -> Vec<Self> {
+        let end = self.packaged.len() - self.flavour().len();
+        let plain = self.packaged[..end].trim_end_matches('-');
+        let packaged = |release: &str| Self::packaged_as(self.arch, release, &self.version);
+        let stock = packaged(plain);
+        let mut all = vec![stock.clone(), stock.debug()];
+        let flavours = self.arch.flavours.iter();
+        all.extend(flavours.map(|flavour| packaged(&format!("{plain}-{flavour}"))));
+        all
     }
 
     /// The same source, built with sanitizers.
@@ -149,25 +188,35 @@ impl Kernel {
 }
 
 /// The newest kernels of the series that the driver is written for, the newest series first, from apt's records of what is available.
-pub(crate) fn available(records: &str) -> Result<Vec<Kernel>> {
+/// After them, those of the newest series that have other pages.
+pub(crate) fn available(arch: &'static Arch, records: &str) -> Result<Vec<Kernel>> {
     let packages: HashMap<_, _> = records.split("\n\n").filter_map(package).collect();
-    let newest = |series: &str| {
+    let newest = |series: &str, flavour: &str| {
+        let end = match flavour {
+            "" => format!("-{}", arch.name),
+            flavour => format!("-{}-{flavour}", arch.name),
+        };
         packages
             .iter()
             .filter_map(|(name, version)| {
-                let release = name.strip_prefix("linux-binary-")?.strip_suffix("-amd64")?;
+                let release = name.strip_prefix("linux-binary-")?.strip_suffix(&end)?;
                 // Flavours have a name of their own in between; `unsigned` images are not what a machine boots.
                 let plain =
                     release.starts_with(|c: char| c.is_ascii_digit()) && !release.contains('-');
-                let kernel = Kernel::packaged_as(format!("{release}-amd64"), *version);
+                let kernel = Kernel::packaged_as(arch, format!("{release}{end}"), *version);
                 let source = packages.get(format!("linux-source-{series}").as_str())?;
                 (plain && kernel.series() == series && source == version).then_some(kernel)
             })
             .max_by_key(|kernel| numbers(&kernel.version))
     };
-    let mut kernels: Vec<_> = kernels::supported().filter_map(newest).collect();
+    let mut kernels: Vec<_> = kernels::supported()
+        .filter_map(|series| newest(series, ""))
+        .collect();
     kernels.reverse();
-    if kernels.is_empty() {
+    if let Some(series) = kernels.first().map(Kernel::series) {
+        let flavours = arch.flavours.iter();
+        kernels.extend(flavours.filter_map(|flavour| newest(&series, flavour)));
+    } else {
         bail!(
             "the distribution offers no Linux {} that has an image and a source of the same version",
             kernels::supported().collect::<Vec<_>>().join(" or ")
@@ -177,8 +226,13 @@ pub(crate) fn available(records: &str) -> Result<Vec<Kernel>> {
 }
 
 /// The kernel that is asked for by `name`, of those that [`available`] found, as they were recorded.
-pub(crate) fn find(records: &str, name: &str) -> Result<Kernel> {
-    let kernels: Vec<_> = records.lines().filter_map(Kernel::parse).collect();
+pub(crate) fn find(arch: &'static Arch, records: &str, name: &str) -> Result<Kernel> {
+    let parsed = records.lines().map(|record| Kernel::parse(arch, record));
+    let kernels: Vec<_> = parsed.flatten().collect();
+    let called = |kernel: &Kernel| match kernel.flavour() {
+        "" => kernel.series(),
+        flavour => flavour.to_owned(),
+    };
     let first = kernels
         .first()
         .context("the record of what kernels there are is damaged")?;
@@ -187,13 +241,13 @@ pub(crate) fn find(records: &str, name: &str) -> Result<Kernel> {
         DEBUG => Ok(first.clone().debug()),
         _ => kernels
             .iter()
-            .find(|kernel| kernel.series() == name)
+            .find(|kernel| called(kernel) == name)
             .cloned()
             .with_context(|| {
-                let series: Vec<_> = kernels.iter().map(Kernel::series).collect();
+                let names: Vec<_> = kernels.iter().map(called).collect();
                 format!(
                     "there is no kernel `{name}`; the kernels are: {STOCK}, {DEBUG}, {}",
-                    series.join(", ")
+                    names.join(", ")
                 )
             }),
     }
@@ -220,6 +274,7 @@ fn numbers(version: &str) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::{available, find, numbers, Kernel};
+    use crate::arch::Arch;
 
     const RECORDS: &str = "Package: linux-binary-7.2.9+deb13-amd64\nVersion: 7.2.9-1~bpo13+1\n\n\
          Package: linux-binary-7.2.12+deb13-amd64\nSource: linux\nVersion: 7.2.12-1~bpo13+1\n\n\
@@ -231,14 +286,18 @@ mod tests {
          Package: linux-source-7.3\nVersion: 7.3.4-1~bpo13+1\n\n\
          Package: linux-source-7.2\nVersion: 7.2.12-1~bpo13+1\n";
 
+    fn amd64() -> &'static Arch {
+        Arch::named("amd64").unwrap()
+    }
+
     fn recorded() -> String {
-        let kernels = available(RECORDS).unwrap();
+        let kernels = available(amd64(), RECORDS).unwrap();
         kernels.iter().map(Kernel::record).collect()
     }
 
     #[test]
     fn takes_the_newest_of_each_series_that_is_complete() {
-        let kernel = find(&recorded(), "7.2").unwrap();
+        let kernel = find(amd64(), &recorded(), "7.2").unwrap();
         assert_eq!(kernel.release(), "7.2.12+deb13-amd64");
         assert_eq!(kernel.version, "7.2.12-1~bpo13+1");
         assert_eq!(kernel.series(), "7.2");
@@ -248,13 +307,13 @@ mod tests {
 
     #[test]
     fn stock_is_the_newest_that_the_driver_is_written_for() {
-        let kernel = find(&recorded(), "stock").unwrap();
+        let kernel = find(amd64(), &recorded(), "stock").unwrap();
         assert_eq!(kernel.release(), "7.3.4+deb13-amd64");
     }
 
     #[test]
     fn debug_is_built_from_the_source_of_stock() {
-        let kernel = find(&recorded(), "debug").unwrap();
+        let kernel = find(amd64(), &recorded(), "debug").unwrap();
         assert_eq!(kernel.release(), "7.3.4-debug");
         assert_eq!(kernel.packaged(), "7.3.4+deb13-amd64");
         assert_eq!(kernel.source(), "/usr/src/linux-7.3");
@@ -263,8 +322,31 @@ mod tests {
     }
 
     #[test]
+    fn a_kernel_with_other_pages_is_called_after_them() {
+        let arm64 = Arch::named("arm64").unwrap();
+        let records =
+            RECORDS.replace("-amd64", "-arm64") + &RECORDS.replace("-amd64", "-arm64-16k");
+        let kernels = available(arm64, &records).unwrap();
+        let records: String = kernels.iter().map(Kernel::record).collect();
+        let stock = find(arm64, &records, "stock").unwrap();
+        assert_eq!(stock.release(), "7.3.4+deb13-arm64");
+        assert_eq!(stock.build(), "/usr/src/linux-7.3-stock");
+        let other = find(arm64, &records, "16k").unwrap();
+        assert_eq!(other.release(), "7.3.4+deb13-arm64-16k");
+        assert_eq!(other.localversion(), "+deb13-arm64-16k");
+        assert_eq!(other.build(), "/usr/src/linux-7.3-16k");
+        assert_eq!(other.name(), "Linux 7.3.4-1~bpo13+1 (16k)");
+        let builds: Vec<_> = other.of_this_source().iter().map(Kernel::build).collect();
+        assert_eq!(
+            builds,
+            ["stock", "debug", "16k"].map(|kind| format!("/usr/src/linux-7.3-{kind}"))
+        );
+        assert!(find(amd64(), &recorded(), "16k").is_err());
+    }
+
+    #[test]
     fn an_unknown_name_is_told_the_known_ones() {
-        let error = find(&recorded(), "7.9").unwrap_err().to_string();
+        let error = find(amd64(), &recorded(), "7.9").unwrap_err().to_string();
         assert_eq!(
             error,
             "there is no kernel `7.9`; the kernels are: stock, debug, 7.3, 7.2"
@@ -280,6 +362,6 @@ mod tests {
     #[test]
     fn no_source_no_kernel() {
         let records = "Package: linux-binary-7.2.9+deb13-amd64\nVersion: 7.2.9-1~bpo13+1\n";
-        assert!(available(records).is_err());
+        assert!(available(amd64(), records).is_err());
     }
 }

@@ -17,10 +17,13 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// Whether to use it. The answer of a probe is kept until the machine is booted again.
 pub(crate) fn works(lab: &Lab) -> Result<bool> {
-    let able = fs::read_to_string("/proc/cpuinfo")?
-        .split_whitespace()
-        .any(|flag| flag == "vmx" || flag == "svm");
+    // Only on x86 does the processor say so.
+    let able = lab.arch.source != "x86"
+        || fs::read_to_string("/proc/cpuinfo")?
+            .split_whitespace()
+            .any(|flag| flag == "vmx" || flag == "svm");
     if !able
+        || lab.arch.is_foreign()
         || std::fs::OpenOptions::new()
             .read(true)
             .write(true)
@@ -48,8 +51,10 @@ fn probe(lab: &Lab) -> Result<bool> {
     let step = Step::new("trying KVM", None);
     let dir = tempfile::Builder::new().prefix("chrmem-").tempdir()?;
     fs::copy(&lab.initramfs, dir.path().join("initramfs"))?;
+    let machine = &lab.arch.machine;
+    let append = format!("console={} panic=-1 chrmem_probe=1", machine.console);
     let argv = [
-        "qemu-system-x86_64",
+        machine.program,
         "-nodefaults",
         "-no-user-config",
         "-display",
@@ -58,17 +63,17 @@ fn probe(lab: &Lab) -> Result<bool> {
         "-m",
         "512M",
         "-machine",
-        "q35",
+        machine.board,
         "-accel",
         "kvm",
         "-cpu",
-        "max",
+        machine.native,
         "-kernel",
         &lab.kernel.image(),
         "-initrd",
         "/run/chrmem/dir/initramfs",
         "-append",
-        "console=ttyS0 panic=-1 chrmem_probe=1",
+        &append,
         "-serial",
         "file:/run/chrmem/dir/console",
     ];

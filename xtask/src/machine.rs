@@ -33,9 +33,6 @@ pub(crate) const HARDWARE: &str = "hw";
 /// maps. It has holes where nobody wrote.
 const IVSHMEM: (&str, u64) = ("ivshmem", 1 << 30);
 
-/// The graphics cards, none of which has a screen.
-const GRAPHICS_CARDS: &[&str] = &["bochs-display", "qxl", "virtio-gpu-pci"];
-
 /// Makes the files that are devices' memory.
 pub(crate) fn make_hardware(run: &Path) -> Result<()> {
     let dir = run.join(HARDWARE);
@@ -65,33 +62,31 @@ pub(crate) fn qemu(
         None => "1G",
     };
     let smp = if args.icount { 1 } else { args.smp };
+    let machine = &lab.arch.machine;
     let mut argv: Vec<String> = Vec::new();
     let mut add = |words: &[&str]| argv.extend(words.iter().map(|word| (*word).to_owned()));
     add(&[
-        "qemu-system-x86_64",
+        machine.program,
         "-nodefaults",
         "-no-user-config",
         "-display",
         "none",
         "-no-reboot",
     ]);
-    add(&["-machine", "q35", "-m", mem, "-smp", &smp.to_string()]);
-    // Before the devices that are behind it.
-    add(&["-device", "intel-iommu,intremap=off"]);
+    add(&["-machine", machine.board]);
+    add(&["-m", mem, "-smp", &smp.to_string()]);
+    for device in machine.devices {
+        add(&["-device", device]);
+    }
     match accel {
-        Accel::Kvm => add(&["-accel", "kvm", "-cpu", "max"]),
-        // `rep movsb` counts once a byte: without it, copying costs what it costs on real processors.
+        Accel::Kvm => add(&["-accel", "kvm", "-cpu", machine.native]),
         Accel::Tcg if args.icount => {
-            add(&[
-                "-accel",
-                "tcg",
-                "-icount",
-                "shift=0,sleep=off",
-                "-cpu",
-                "max,-erms,-fsrm,-fsrs",
-            ]);
+            add(&["-accel", "tcg", "-icount", "shift=0,sleep=off"]);
+            add(&["-cpu", machine.counted]);
         }
-        Accel::Tcg => add(&["-accel", "tcg,thread=multi", "-cpu", "max"]),
+        Accel::Tcg => {
+            add(&["-accel", "tcg,thread=multi", "-cpu", machine.emulated]);
+        }
     }
     add(&[
         "-kernel",
@@ -153,7 +148,7 @@ pub(crate) fn qemu(
         &format!("local,path={RUN}/{HARDWARE},mount_tag=hw,security_model=none"),
     ]);
     // Graphics cards, whose drivers import memory. Their numbers are high, so that the other devices keep theirs.
-    for (number, card) in (0x10..).zip(GRAPHICS_CARDS) {
+    for (number, card) in (0x10..).zip(machine.graphics) {
         add(&["-device", &format!("{card},addr={number:x},romfile=")]);
     }
     let mut binds = vec![
@@ -161,6 +156,13 @@ pub(crate) fn qemu(
         Bind::read_only(&lab.initramfs, "/run/chrmem/initramfs"),
         Bind::writable(run, RUN),
     ];
+    // The kernels are where they were built.
+    let of_kernels = ["usr/lib/modules", "usr/src"]
+        .map(|dir| (lab.root.dir().join(dir), format!("{ROOT}/{dir}")));
+    if lab.arch.is_foreign() {
+        let dirs = of_kernels.iter();
+        binds.extend(dirs.map(|(source, target)| Bind::read_only(source, target)));
+    }
     let share = args
         .share
         .as_ref()
@@ -179,20 +181,16 @@ pub(crate) fn qemu(
 
 /// The kernel's command line.
 fn command_line(lab: &Lab, args: &Args) -> String {
-    // Where the host is busy, interrupts of an emulated timer come late, which the kernel would take for a broken board.
-    let mut line = "console=ttyS0 panic=-1 oops=panic no_timer_check".to_owned();
-    // The IOMMU translates for no device but where a test asks for it.
-    line += " iommu=pt";
-    // The firmware says that the top of the addresses is reserved, where it has put the host bridge's largest window: a large BAR that
-    // was unplugged would find no room there.
-    line += " pci=no_e820";
+    let machine = &lab.arch.machine;
+    let mut line = format!(
+        "console={} panic=-1 oops=panic {}",
+        machine.console, machine.append
+    );
     if lab.kernel.debug {
         // Without the slab allocator's caches kmemleak sees every leak; who has a page is recorded; and the first report of
         // KASAN is not the last.
-        line += " slab_debug=U page_owner=on kasan_multi_shot";
-        // The first block of memory begins before the zone that it is in, which the kernel's own checks take for a mistake when
-        // `alloc_contig_pages` comes by. That, and what more a stock kernel keeps apart for old devices, stays unused.
-        line += " memmap=15M$1M";
+        line += " slab_debug=U page_owner=on kasan_multi_shot ";
+        line += machine.append_debug;
     }
     if !args.append.is_empty() {
         line += " ";

@@ -5,6 +5,7 @@
 //! The lab is one Debian tree, kept in a cache: the driver is built in it, and a VM boots with it as its root file
 //! system. [`setup`] makes it, [`driver`] and [`programs`] build what goes in, [`vm`] runs it.
 
+mod arch;
 mod bench;
 mod book;
 mod boot;
@@ -16,6 +17,8 @@ mod demo;
 mod detectors;
 mod dist;
 mod driver;
+#[path = "../../tests/vm/src/elsewhere.rs"]
+mod elsewhere;
 mod guest;
 mod host;
 mod install;
@@ -54,6 +57,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use arch::Arch;
+
 /// What is on the command line.
 #[derive(Parser)]
 #[command(
@@ -72,12 +77,18 @@ struct Cli {
 enum Command {
     /// From a fresh machine to the running demo, and its transcript.
     Demo {
+        /// The machine's architecture, as `vm` takes it.
+        #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = arch::parse)]
+        arch: &'static Arch,
         /// Draw the transcript into a file, too.
         #[arg(long, value_name = "FILE")]
         svg: Option<PathBuf>,
     },
     /// From a fresh machine to a verdict: the host tests, then the VM tests.
     Test {
+        /// The machine's architecture, as `vm` takes it. Another than this machine's has the VM tests alone.
+        #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = arch::parse)]
+        arch: &'static Arch,
         /// The kernel, as `vm` takes it. `debug` has VM tests of its own, and does without the host tests; a series has the VM tests
         /// alone.
         #[arg(long, value_name = "NAME", default_value = kernel::STOCK)]
@@ -135,8 +146,12 @@ fn main() -> ExitCode {
 /// Runs one command.
 fn run(command: Command) -> Result<ExitCode> {
     match command {
-        Command::Demo { svg } => demo::run(svg.as_deref()),
-        Command::Test { kernel, filter } => test::run(&kernel, &filter),
+        Command::Demo { arch, svg } => demo::run(arch, svg.as_deref()),
+        Command::Test {
+            arch,
+            kernel,
+            filter,
+        } => test::run(arch, &kernel, &filter),
         Command::Check { filter } => check::run(filter.as_deref().unwrap_or_default()),
         Command::Book => book::run(),
         Command::Nightly { filter } => nightly::run(filter.as_deref().unwrap_or_default()),

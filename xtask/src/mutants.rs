@@ -15,6 +15,7 @@ use anyhow::{bail, ensure, Context, Result};
 use duct::cmd;
 use fs_err as fs;
 
+use crate::arch::Arch;
 use crate::job::Job;
 use crate::setup::{self, Lab};
 use crate::tee::Tee;
@@ -94,7 +95,8 @@ pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
         .into_iter()
         .filter(|mutant| names.is_empty() || names.contains(&mutant.name))
         .collect();
-    let tests = vec![programs::chrmem()?, programs::tests()?];
+    let arch = Arch::native();
+    let tests = vec![programs::chrmem(arch)?, programs::tests(arch)?];
     let mut kernels: BTreeMap<&str, Vec<&Mutant>> = BTreeMap::new();
     for mutant in &chosen {
         kernels.entry(&mutant.kernel).or_default().push(mutant);
@@ -110,9 +112,9 @@ pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
         let args = Args {
             no_load: true,
             timeout: LIMIT,
-            ..boot.args(kernel)
+            ..boot.args(arch, kernel)
         };
-        let lab = setup::lab(kernel)?;
+        let lab = setup::lab(arch, kernel)?;
         let fates = fates(&lab, &args, boot.name, &tests, &mutants)?;
         for (mutant, fate) in mutants.iter().zip(fates) {
             let by = match &fate {

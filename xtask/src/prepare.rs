@@ -9,6 +9,7 @@ use anyhow::{bail, ensure, Context, Result};
 use duct::cmd;
 use fs_err as fs;
 
+use crate::arch::Arch;
 use crate::cache::{self, Lock};
 use crate::kernel::Kernel;
 use crate::progress::{logged, Step};
@@ -141,7 +142,7 @@ fn debian(release: &str) -> Result<PathBuf> {
         .iter()
         .find_map(|part| version_of(&format!("linux-{part}-{release}")))
         .with_context(|| format!("no package of Linux {release} is installed"))?;
-    let kernel = Kernel::packaged_as(release, version);
+    let kernel = Kernel::packaged_as(Arch::native(), release, version);
     let source = format!("linux-source-{}", kernel.series());
     let mut missing: Vec<String> = recipe::BUILD
         .concat()

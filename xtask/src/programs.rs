@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Builds the programs that run in the guest. They are the host's: Debian's newer C library runs them.
+//! Builds the programs that run in the guest: on the host, for the guest's architecture. Debian's newer C library runs them.
 
 use std::io::BufReader;
 use std::path::PathBuf;
@@ -8,9 +8,10 @@ use std::path::PathBuf;
 use anyhow::{ensure, Context, Result};
 use cargo_metadata::Message;
 
+use crate::arch::Arch;
 use crate::cache::{self, Lock};
 use crate::progress::Step;
-use crate::workspace;
+use crate::{host, workspace};
 
 /// The version of `fsx` on crates.io.
 const FSX: &str = "0.3.2";
@@ -24,9 +25,9 @@ pub(crate) struct Programs {
 }
 
 /// Builds the program `name` of a package; `stderr` says whether cargo may speak.
-fn build(package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
+fn build(arch: &Arch, package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
     let step = Step::new(format!("compiling {name}"), None);
-    let built = executables(package, &[], stderr)?;
+    let built = executables(arch, package, &[], stderr)?;
     step.done();
     let found = built
         .into_iter()
@@ -35,7 +36,7 @@ fn build(package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
 }
 
 /// Builds a package, or what `which` says of it: the programs that came out.
-fn executables(package: &str, which: &[&str], stderr: bool) -> Result<Vec<PathBuf>> {
+fn executables(arch: &Arch, package: &str, which: &[&str], stderr: bool) -> Result<Vec<PathBuf>> {
     let args = [
         "build",
         "--quiet",
@@ -43,8 +44,10 @@ fn executables(package: &str, which: &[&str], stderr: bool) -> Result<Vec<PathBu
         package,
         "--message-format=json-render-diagnostics",
     ];
-    let args = args.iter().chain(which);
-    let cargo = duct::cmd(workspace::cargo(), args)
+    let target = target(arch)?;
+    let args = args.into_iter().chain(which.iter().copied());
+    let args = args.chain(target.iter().map(String::as_str));
+    let cargo = cargo(arch, args)
         .dir(workspace::dir())
         .stdin_null()
         .unchecked();
@@ -63,15 +66,35 @@ fn executables(package: &str, which: &[&str], stderr: bool) -> Result<Vec<PathBu
     Ok(built)
 }
 
+/// A run of cargo that compiles for an architecture.
+fn cargo<'a>(arch: &Arch, args: impl IntoIterator<Item = &'a str>) -> duct::Expression {
+    let cargo = duct::cmd(workspace::cargo(), args);
+    if !arch.is_foreign() {
+        return cargo;
+    }
+    let target = arch.target.to_uppercase().replace('-', "_");
+    let linker = format!("{}-gcc", arch.gnu);
+    cargo.env(format!("CARGO_TARGET_{target}_LINKER"), linker)
+}
+
+/// What cargo is told so that it compiles for an architecture, once that can be done here.
+fn target(arch: &Arch) -> Result<Vec<String>> {
+    if !arch.is_foreign() {
+        return Ok(Vec::new());
+    }
+    host::ready_for(arch)?;
+    Ok(vec![format!("--target={}", arch.target)])
+}
+
 /// The command line, `chrmem`.
-pub(crate) fn chrmem() -> Result<PathBuf> {
-    build("chrmem-cli", "chrmem", true)
+pub(crate) fn chrmem(arch: &Arch) -> Result<PathBuf> {
+    build(arch, "chrmem-cli", "chrmem", true)
 }
 
 /// The command line as it is installed: what it costs by itself must not be in what it measures.
-pub(crate) fn optimized_chrmem() -> Result<PathBuf> {
+pub(crate) fn optimized_chrmem(arch: &Arch) -> Result<PathBuf> {
     let step = Step::new("compiling chrmem", None);
-    let built = executables("chrmem-cli", &["--release"], true)?;
+    let built = executables(arch, "chrmem-cli", &["--release"], true)?;
     step.done();
     built
         .into_iter()
@@ -80,60 +103,61 @@ pub(crate) fn optimized_chrmem() -> Result<PathBuf> {
 }
 
 /// The VM tests, `chrmem-vm-tests`.
-pub(crate) fn tests() -> Result<PathBuf> {
-    build("chrmem-tests-vm", "chrmem-vm-tests", true)
+pub(crate) fn tests(arch: &Arch) -> Result<PathBuf> {
+    build(arch, "chrmem-tests-vm", "chrmem-vm-tests", true)
 }
 
 /// Where `fsx` is, or will be.
-fn fsx_path() -> Result<PathBuf> {
-    let dir = format!("tools/fsx-{FSX}/bin/fsx");
-    Ok(cache::dir()?.join(dir))
+fn fsx_path(arch: &Arch) -> Result<PathBuf> {
+    let name = match arch.is_foreign() {
+        true => format!("fsx-{FSX}-{}", arch.name),
+        false => format!("fsx-{FSX}"),
+    };
+    Ok(cache::dir()?.join("tools").join(name).join("bin/fsx"))
 }
 
 /// `fsx`, which compares what a file does with a model of it. It is only ever run: its licence is not ours.
-pub(crate) fn fsx() -> Result<PathBuf> {
-    let path = fsx_path()?;
+pub(crate) fn fsx(arch: &Arch) -> Result<PathBuf> {
+    let path = fsx_path(arch)?;
     let _lock = Lock::exclusive(&cache::dir()?.join("tools/lock"), "compiling fsx")?;
     if !path.exists() {
         let step = Step::new(format!("compiling fsx {FSX}"), None);
-        let root = cache::dir()?.join(format!("tools/fsx-{FSX}"));
-        duct::cmd!(
-            workspace::cargo(),
-            "install",
-            "--quiet",
-            "--locked",
-            "--version",
-            FSX,
-            "--root",
-            root,
-            "fsx"
-        )
-        .stdin_null()
-        .run()
-        .context("fsx does not build")?;
+        let root = path
+            .ancestors()
+            .nth(2)
+            .and_then(|dir| dir.to_str())
+            .context("no place for fsx")?;
+        let install = ["install", "--quiet", "--locked", "--version", FSX];
+        let target = target(arch)?;
+        let args = install.into_iter().chain(["--root", root]);
+        let args = args.chain(target.iter().map(String::as_str));
+        cargo(arch, args.chain(["fsx"]))
+            .stdin_null()
+            .run()
+            .context("fsx does not build")?;
         step.done();
     }
     Ok(path)
 }
 
 /// The library's examples.
-pub(crate) fn examples() -> Result<Vec<PathBuf>> {
+pub(crate) fn examples(arch: &Arch) -> Result<Vec<PathBuf>> {
     let step = Step::new("compiling the examples", None);
-    let built = executables("chrmem", &["--examples"], true)?;
+    let built = executables(arch, "chrmem", &["--examples"], true)?;
     step.done();
     Ok(built)
 }
 
 /// The command line and the examples, and the VM tests if they build: a run that is not about them does without.
-pub(crate) fn all() -> Result<Programs> {
-    let mut commands = vec![chrmem()?];
-    commands.extend(Some(fsx_path()?).filter(|path| path.exists()));
-    match build("chrmem-tests-vm", "chrmem-vm-tests", false) {
+pub(crate) fn all(arch: &Arch) -> Result<Programs> {
+    let mut commands = vec![chrmem(arch)?];
+    commands.extend(Some(fsx_path(arch)?).filter(|path| path.exists()));
+    match build(arch, "chrmem-tests-vm", "chrmem-vm-tests", false) {
         Ok(tests) => commands.push(tests),
         Err(error) => eprintln!("lab: going on without the VM tests: {error:#}"),
     }
     Ok(Programs {
         commands,
-        examples: examples()?,
+        examples: examples(arch)?,
     })
 }

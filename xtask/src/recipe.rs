@@ -4,11 +4,10 @@
 
 use sha2::{Digest, Sha256};
 
+use crate::arch::Arch;
+
 /// The Debian release.
 pub(crate) const SUITE: &str = "trixie";
-
-/// The C compiler that Debian builds its kernel with; the headers package depends on it.
-pub(crate) const CC: &str = "x86_64-linux-gnu-gcc-14";
 
 /// What builds a kernel's modules.
 pub(crate) const BUILD: &[&[&str]] = &[
@@ -39,17 +38,14 @@ pub(crate) const BUILD: &[&[&str]] = &[
     ],
 ];
 
-/// The packages and why each is there. What these depend on comes along; what they recommend does not.
-pub(crate) const PACKAGES: &[&[&str]] = &[
-    // Certificates, for mirrors behind https.
-    &["ca-certificates"],
-    // The kernel's Rust and C.
-    BUILD[0],
-    BUILD[1],
-    // The guest's first steps: the initramfs, and mounts.
-    &["busybox-static", "cpio", "mount", "iproute2"],
-    // The machine. Its QXL device is a module of its own.
-    &["qemu-system-x86", "qemu-system-modules-spice"],
+/// Certificates, for mirrors behind https.
+const CERTIFICATES: &[&str] = &["ca-certificates"];
+
+/// The guest's first steps: the initramfs, and mounts.
+const FIRST_STEPS: &[&str] = &["busybox-static", "cpio", "mount", "iproute2"];
+
+/// The guest's programs.
+const PROGRAMS: &[&[&str]] = &[
     // Programs that people use on a device, for the tests.
     &[
         "python3",
@@ -71,6 +67,33 @@ pub(crate) const PACKAGES: &[&[&str]] = &[
     &["gdb", "strace", "procps", "psmisc"],
 ];
 
+/// The packages of a tree in which modules are built and machines run, and why each is there. What these depend on comes
+/// along; what they recommend does not. On the machine's own architecture the guest's programs are in the same tree.
+pub(crate) fn packages(arch: &Arch) -> Vec<&'static [&'static str]> {
+    let mut packages = vec![CERTIFICATES, BUILD[0], BUILD[1], FIRST_STEPS, arch.emulator];
+    if arch.is_foreign() {
+        packages.push(arch.cross);
+        // The guest's programs have it elsewhere.
+        packages.push(&["python3"]);
+    } else {
+        packages.extend(PROGRAMS);
+    }
+    packages
+}
+
+/// The packages of a tree that has nothing but a foreign guest's programs, which are unpacked without running any: apt
+/// takes `?essential` for what each Debian has.
+pub(crate) fn guest_packages() -> Vec<&'static [&'static str]> {
+    // What the kernel is built with, its tests are, too.
+    const BASE: &[&str] = &["?essential", "gcc", "make", "binutils", "kmod", "xz-utils"];
+    let mut packages = vec![BASE, CERTIFICATES, FIRST_STEPS];
+    packages.extend(PROGRAMS);
+    packages
+}
+
+/// Does by hand what the packages' own scripts would do in a tree that was only unpacked.
+pub(crate) const GUEST: &str = include_str!("../lab/guest.sh");
+
 /// What tells make to take the compilers that the sanitizer kernel needs: KASAN and Rust go together with clang only.
 pub(crate) const LLVM: &str = "LLVM=-19";
 
@@ -79,6 +102,8 @@ pub(crate) const BOOT_MODULES: &[&str] = &["9pnet_virtio", "9p", "overlay"];
 
 /// Lists, unpacks, builds: the scripts that run in the tree.
 pub(crate) const AVAILABLE: &str = include_str!("../lab/available.sh");
+/// See [`AVAILABLE`].
+pub(crate) const FOREIGN_PACKAGES: &str = include_str!("../lab/foreign-packages.sh");
 /// See [`AVAILABLE`].
 pub(crate) const SOURCE: &str = include_str!("../lab/source.sh");
 /// See [`AVAILABLE`].
@@ -92,8 +117,9 @@ pub(crate) const DEBUG_CONFIG: &str = include_str!("../lab/debug.config");
 const REVISION: u32 = 3;
 
 /// What the tree's directory is called: the same for the same recipe.
-pub(crate) fn key() -> String {
-    digest(format!("{REVISION} {SUITE} {CC} {PACKAGES:?}").as_bytes())
+pub(crate) fn key(arch: &Arch) -> String {
+    let packages = packages(arch);
+    digest(format!("{REVISION} {SUITE} {} {packages:?}", arch.cc).as_bytes())
 }
 
 /// A short digest of `bytes`, for names.

@@ -13,17 +13,22 @@ use anyhow::{ensure, Context, Result};
 use duct::Expression;
 use fs_err as fs;
 
+use crate::arch::Arch;
 use crate::cache::{self, Lock};
 use crate::debian::{self, apt_progress, Installation};
 use crate::kernel::{self, Kernel};
 use crate::progress::{logged, Step};
-use crate::root::Root;
+use crate::root::{Bind, Root};
 use crate::{host, kernels, recipe};
 
 /// The finished lab. Nobody changes it while this value lives.
 pub(crate) struct Lab {
+    /// The architecture of the machine.
+    pub(crate) arch: &'static Arch,
     /// The tree.
     pub(crate) root: Root,
+    /// The tree with the guest's programs: the same, except on another architecture.
+    pub(crate) guest: Root,
     /// The kernel in it.
     pub(crate) kernel: Kernel,
     /// The initramfs that boots it.
@@ -31,13 +36,19 @@ pub(crate) struct Lab {
     _locks: (Lock, Option<Lock>),
 }
 
+/// The lab with this machine's own architecture, and the kernel called `name`.
+pub(crate) fn native(name: &str) -> Result<Lab> {
+    lab(Arch::native(), name)
+}
+
 /// The lab with the kernel called `name`, made or repaired where necessary.
-pub(crate) fn lab(name: &str) -> Result<Lab> {
-    let home = cache::roots()?.join(recipe::key());
+pub(crate) fn lab(arch: &'static Arch, name: &str) -> Result<Lab> {
+    let home = cache::roots()?.join(recipe::key(arch));
     let lock_file = home.with_extension("lock");
     let busy = "setting up the lab";
     let mut lock = Lock::shared(&lock_file, busy)?;
     let home = Home {
+        arch,
         root: Root::new(home.join("root")),
         dir: home,
     };
@@ -63,6 +74,8 @@ pub(crate) fn lab(name: &str) -> Result<Lab> {
     let kernel = home.kernel(name)?;
     let initramfs = home.initramfs(&kernel)?;
     Ok(Lab {
+        arch,
+        guest: home.guest(),
         root: home.root,
         kernel,
         initramfs,
@@ -70,10 +83,15 @@ pub(crate) fn lab(name: &str) -> Result<Lab> {
     })
 }
 
+/// The folders of `/usr/share` that the lab's trees do without.
+const WITHOUT: &[&str] = &["doc", "man", "locale"];
+
 /// One stage of the set-up: those of the tree, then those of a kernel in it.
 enum Stage {
     /// Debian.
     Debian,
+    /// The programs of a guest of another architecture.
+    Guest(&'static Arch),
     /// The list of kernels that there are.
     Available,
     /// A kernel's packages.
@@ -91,16 +109,27 @@ impl Stage {
     fn name(&self) -> String {
         let keyed = |what: &str, kernel: &Kernel, recipe: &[&str]| {
             let key = recipe::digest(recipe.concat().as_bytes());
-            format!("{what}-{}-{key}", kernel.version)
+            let label = match what {
+                "source" => kernel.version.clone(),
+                _ => kernel.label(),
+            };
+            format!("{what}-{label}-{key}")
         };
         match self {
             Self::Debian => "debian".into(),
+            Self::Guest(_) => {
+                let recipe = format!("{:?}{}", recipe::guest_packages(), recipe::GUEST);
+                format!("guest-{}", recipe::digest(recipe.as_bytes()))
+            }
             Self::Available => {
                 let series: Vec<_> = kernels::supported().collect();
                 let recipe = format!("{series:?}{}", recipe::AVAILABLE);
                 format!("available-{}", recipe::digest(recipe.as_bytes()))
             }
-            Self::Packages(kernel) => format!("packages-{}", kernel.version),
+            Self::Packages(kernel) if kernel.arch.is_foreign() => {
+                keyed("packages", kernel, &[recipe::FOREIGN_PACKAGES])
+            }
+            Self::Packages(kernel) => format!("packages-{}", kernel.label()),
             Self::Source(kernel) => keyed("source", kernel, &[recipe::SOURCE]),
             Self::Prepare(kernel) => keyed("prepare", kernel, kernel.recipe()),
             Self::Debug(kernel) => keyed("debug", kernel, kernel.recipe()),
@@ -109,27 +138,35 @@ impl Stage {
 
     /// Whether it makes what others may be using.
     fn is_of_all(&self) -> bool {
-        matches!(self, Self::Debian)
+        matches!(self, Self::Debian | Self::Guest(_))
     }
 
     /// The kernels of which it removes what was built before.
     fn replaces(&self) -> Vec<Kernel> {
         match self {
-            Self::Debian | Self::Available | Self::Packages(_) => Vec::new(),
-            Self::Source(kernel) => kernel.of_this_source().into(),
+            Self::Debian | Self::Guest(_) | Self::Available | Self::Packages(_) => Vec::new(),
+            Self::Source(kernel) => kernel.of_this_source(),
             Self::Prepare(kernel) | Self::Debug(kernel) => vec![kernel.clone()],
         }
     }
 
-    /// The directories that its stamp lists.
+    /// The directories of its tree that its stamp lists.
     fn watched(&self) -> Vec<String> {
         let under = |dir: String, names: &[&str]| {
             let dir = dir.trim_start_matches('/').to_owned();
             names.iter().map(|name| format!("{dir}/{name}")).collect()
         };
-        const BUILT: &[&str] = &["rust", "scripts", "include", "arch/x86/include"];
+        let built = |kernel: &Kernel| {
+            let headers = format!("arch/{}/include", kernel.arch.source);
+            under(kernel.build(), &["rust", "scripts", "include", &headers])
+        };
+        let system = |arch: &Arch| {
+            let libraries = format!("lib/{}", arch.gnu);
+            under("usr".into(), &["bin", &libraries, "include"])
+        };
         match self {
-            Self::Debian => under("usr".into(), &["bin", "lib/x86_64-linux-gnu", "include"]),
+            Self::Debian => system(Arch::native()),
+            Self::Guest(arch) => system(arch),
             Self::Available => Vec::new(),
             Self::Packages(kernel) => under(
                 "usr".into(),
@@ -139,9 +176,9 @@ impl Stage {
                 ],
             ),
             Self::Source(kernel) => under(kernel.source(), &["rust", "include/linux"]),
-            Self::Prepare(kernel) => under(kernel.build(), BUILT),
+            Self::Prepare(kernel) => built(kernel),
             Self::Debug(kernel) => {
-                let mut watched: Vec<_> = under(kernel.build(), BUILT);
+                let mut watched = built(kernel);
                 watched.push(format!("usr/lib/modules/{}", kernel.release()));
                 watched
             }
@@ -153,6 +190,7 @@ impl Stage {
     fn repairs(&self, damaged: &Self) -> bool {
         match damaged {
             Self::Debian | Self::Available | Self::Packages(_) => matches!(self, Self::Debian),
+            Self::Guest(_) => matches!(self, Self::Guest(_)),
             Self::Source(_) | Self::Prepare(_) | Self::Debug(_) => matches!(self, Self::Source(_)),
         }
     }
@@ -160,6 +198,7 @@ impl Stage {
 
 /// The directory of one recipe.
 struct Home {
+    arch: &'static Arch,
     dir: PathBuf,
     root: Root,
 }
@@ -167,7 +206,11 @@ struct Home {
 impl Home {
     /// The stages for the kernel called `name`, as far as can be told before the first of them.
     fn stages(&self, name: &str) -> Result<Vec<Stage>> {
-        let mut stages = vec![Stage::Debian, Stage::Available];
+        let mut stages = vec![Stage::Debian];
+        if self.arch.is_foreign() {
+            stages.push(Stage::Guest(self.arch));
+        }
+        stages.push(Stage::Available);
         if self.stamp(&Stage::Available).exists() {
             let kernel = self.kernel(name)?;
             stages.push(Stage::Packages(kernel.clone()));
@@ -187,7 +230,7 @@ impl Home {
             let Ok(stamp) = fs::read_to_string(self.stamp(stage)) else {
                 return Some(index);
             };
-            let damage = damage(self.root.dir(), &stamp)?;
+            let damage = damage(self.tree(stage).dir(), &stamp)?;
             if report {
                 eprintln!("lab: {damage}; making it again");
             }
@@ -211,10 +254,11 @@ impl Home {
                 .with_context(|| format!("stage `{}` of the set-up failed", stage.name()))?;
             let stamp = self.stamp(&stage);
             let new = stamp.with_extension("new");
-            let files = manifest(self.root.dir(), &stage.watched())?;
+            let tree = self.tree(&stage);
+            let files = manifest(tree.dir(), &stage.watched())?;
             fs::write(&new, &files)?;
             fs::rename(new, stamp)?;
-            let damage = damage(self.root.dir(), &files);
+            let damage = damage(tree.dir(), &files);
             ensure!(
                 damage.is_none(),
                 "{} changes while the lab is set up: {}",
@@ -254,6 +298,7 @@ impl Home {
         let log = self.log(&stage.name());
         match stage {
             Stage::Debian => self.debian(&log),
+            Stage::Guest(arch) => self.programs(arch, &log),
             Stage::Available => self.available(&log),
             Stage::Packages(kernel) => self.packages(kernel, &log),
             Stage::Source(kernel) => self.source(kernel, &log),
@@ -293,17 +338,53 @@ impl Home {
 
     /// The kernel called `name`.
     fn kernel(&self, name: &str) -> Result<Kernel> {
-        kernel::find(&fs::read_to_string(self.kernels())?, name)
+        kernel::find(self.arch, &fs::read_to_string(self.kernels())?, name)
+    }
+
+    /// The tree with the guest's programs.
+    fn guest(&self) -> Root {
+        match self.arch.is_foreign() {
+            true => Root::new(self.dir.join("guest")),
+            false => self.root.clone(),
+        }
+    }
+
+    /// The tree that a stage is about.
+    fn tree(&self, stage: &Stage) -> Root {
+        match stage {
+            Stage::Guest(_) => self.guest(),
+            _ => self.root.clone(),
+        }
     }
 
     /// Debian, with what the lab needs of it.
     fn debian(&self, log: &Path) -> Result<()> {
+        let foreign = [Arch::native().name, self.arch.name];
         let installation = Installation {
             purpose: "for the lab",
-            packages: recipe::PACKAGES.concat(),
-            without: &["doc", "man", "locale"],
+            packages: recipe::packages(self.arch).concat(),
+            without: WITHOUT,
+            // A machine's own packages come without being asked for by architecture.
+            architectures: if self.arch.is_foreign() {
+                &foreign
+            } else {
+                &[]
+            },
+            unpacked: None,
         };
         debian::install(&installation, self.root.dir(), log)
+    }
+
+    /// The programs of a guest of another architecture, of which none can run here.
+    fn programs(&self, arch: &Arch, log: &Path) -> Result<()> {
+        let installation = Installation {
+            purpose: &format!("for the {} guest", arch.name),
+            packages: recipe::guest_packages().concat(),
+            without: WITHOUT,
+            architectures: &[arch.name],
+            unpacked: Some(recipe::GUEST),
+        };
+        debian::install(&installation, self.guest().dir(), log)
     }
 
     /// Which kernels there are.
@@ -312,7 +393,7 @@ impl Home {
         let available = self.root.script(recipe::AVAILABLE, &[recipe::SUITE]);
         logged(&available, log, |_| {})?;
         let records = self.root.command(&[], ["apt-cache", "dumpavail"]).read()?;
-        let kernels = kernel::available(&records)?;
+        let kernels = kernel::available(self.arch, &records)?;
         let records: String = kernels.iter().map(Kernel::record).collect();
         fs::write(self.kernels(), records)?;
         step.done();
@@ -322,13 +403,25 @@ impl Home {
     /// A kernel's packages.
     fn packages(&self, kernel: &Kernel, log: &Path) -> Result<()> {
         let step = Step::new(format!("installing Linux {}", kernel.version), Some(0));
-        let mut argv: Vec<String> = ["apt-get", "install", "-y", "--no-install-recommends"]
-            .map(Into::into)
-            .into();
-        argv.extend(kernel.packages());
-        let installed = logged(&self.root.changing(argv), log, |line| {
-            apt_progress(&step, line)
-        });
+        let packages = kernel.packages();
+        let install = if kernel.arch.is_foreign() {
+            let source = kernel.source_package();
+            let mut args = vec![
+                kernel.arch.name,
+                kernel.packaged(),
+                &kernel.version,
+                &source,
+            ];
+            args.extend(packages.iter().map(String::as_str));
+            self.root.script(recipe::FOREIGN_PACKAGES, &args)
+        } else {
+            let install = ["apt-get", "install", "-y", "--no-install-recommends"];
+            let mut argv: Vec<String> = install.map(Into::into).into();
+            argv.extend(packages);
+            argv.push(kernel.source_package());
+            self.root.changing(argv)
+        };
+        let installed = logged(&install, log, |line| apt_progress(&step, line));
         if installed.is_err() {
             // The list may be so old that the mirror has other packages now.
             fs::remove_file(self.stamp(&Stage::Available))?;
@@ -359,16 +452,14 @@ impl Home {
 
     /// What a module's build needs of the kernel tree.
     fn prepare(&self, kernel: &Kernel, log: &Path) -> Result<()> {
-        let script = self.root.script(
-            recipe::PREPARE,
-            &[
-                kernel.packaged(),
-                kernel.localversion(),
-                &kernel.source(),
-                &kernel.build(),
-                recipe::CC,
-            ],
-        );
+        let args = [
+            kernel.packaged(),
+            kernel.localversion(),
+            &kernel.source(),
+            &kernel.build(),
+            kernel.arch.cc,
+        ];
+        let script = self.for_arch(recipe::PREPARE, &args);
         // So many files a build made when this was written.
         let step = Step::new(
             "building what modules need of the kernel tree".to_owned(),
@@ -379,18 +470,29 @@ impl Home {
 
     /// The sanitizer kernel.
     fn debug(&self, kernel: &Kernel, log: &Path) -> Result<()> {
-        let script = self.root.script(
-            recipe::DEBUG,
-            &[
-                &kernel.release(),
-                &kernel.source(),
-                &kernel.build(),
-                recipe::LLVM,
-            ],
-        );
+        let args = [
+            &kernel.release(),
+            &kernel.source(),
+            &kernel.build(),
+            recipe::LLVM,
+        ];
+        let script = self.for_arch(recipe::DEBUG, &args);
         // So many files a build made when this was written.
         let step = Step::new(format!("building {}", kernel.name()), Some(2851));
         compile(&script.stdin_bytes(recipe::DEBUG_CONFIG), log, step)
+    }
+
+    /// A shell script that builds a kernel of the lab's architecture.
+    fn for_arch(&self, text: &str, args: &[&str]) -> Expression {
+        let mut variables = self.arch.variables();
+        if self.arch.is_foreign() {
+            let more = self.arch.environment.iter();
+            variables.extend(more.map(|variable| (*variable).to_owned()));
+        }
+        let script = ["sh", "-c", text, "script"];
+        let words = script.iter().chain(args).map(|word| (*word).to_owned());
+        let argv = ["env".to_owned()].into_iter().chain(variables).chain(words);
+        self.root.changing(argv)
     }
 
     /// The initramfs that mounts the tree, made when it or its script is new.
@@ -409,10 +511,12 @@ impl Home {
             // Two runs may make it at once: each its own, and the same.
             let new = tempfile::NamedTempFile::new_in(&self.dir)?;
             let release = kernel.release();
-            let mut argv = vec!["sh", "-c", MAKE, "initramfs", &release, "/dev/stdout"];
+            let (busybox, guest) = ("/run/chrmem/busybox", self.guest());
+            let mut argv = vec!["sh", "-c", MAKE, "initramfs", &release, busybox];
             argv.extend(recipe::BOOT_MODULES);
+            let program = guest.dir().join("usr/bin/busybox");
             self.root
-                .command(&[], argv)
+                .command(&[Bind::read_only(&program, busybox)], argv)
                 .stdin_bytes(INIT)
                 .stdout_path(new.path())
                 .run()

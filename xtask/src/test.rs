@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use duct::cmd;
 
+use crate::arch::Arch;
 use crate::count::Count;
 use crate::programs::{self, Programs};
 use crate::setup::Lab;
@@ -15,13 +16,17 @@ use crate::{boot, detectors, kernel, pages, report, vm, workspace};
 
 /// Runs all tests with the kernel called `kernel`, or those that `filter` selects. The host tests have no kernel: they go with
 /// the stock one.
-pub(crate) fn run(kernel: &str, filter: &[String]) -> Result<ExitCode> {
-    let on_host = kernel == kernel::STOCK;
+pub(crate) fn run(arch: &'static Arch, kernel: &str, filter: &[String]) -> Result<ExitCode> {
+    let on_host = kernel == kernel::STOCK && !arch.is_foreign();
     // All that needs compiling is compiled while the lab is made.
-    let (lab, programs) = vm::lab_and(kernel, || {
+    let (lab, programs) = vm::lab_and(arch, kernel, || {
         let built = Programs {
-            commands: vec![programs::tests()?, programs::chrmem()?, programs::fsx()?],
-            examples: programs::examples()?,
+            commands: vec![
+                programs::tests(arch)?,
+                programs::chrmem(arch)?,
+                programs::fsx(arch)?,
+            ],
+            examples: programs::examples(arch)?,
         };
         if on_host {
             // What fails here fails again below, where it is counted.

@@ -70,6 +70,8 @@ fn make(recipe: &Recipe<'_>, root: &Root, home: &std::path::Path) -> Result<()> 
         purpose: recipe.purpose,
         packages: recipe.packages.to_vec(),
         without: &[],
+        architectures: &[],
+        unpacked: None,
     };
     debian::install(&installation, root.dir(), &home.join("debian.log"))?;
     let Some(kernel) = recipe.kernel else {

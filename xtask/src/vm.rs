@@ -8,6 +8,7 @@ use std::thread;
 
 use anyhow::{anyhow, ensure, Result};
 
+use crate::arch::{self, Arch};
 use crate::guest::Outcome;
 use crate::job::Job;
 use crate::setup::{self, Lab};
@@ -16,6 +17,9 @@ use crate::{kernel, programs};
 /// What one run is like.
 #[derive(Clone, clap::Args)]
 pub(crate) struct Args {
+    /// The guest's architecture, as Debian calls it: `amd64` or `arm64`.
+    #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = arch::parse)]
+    pub(crate) arch: &'static Arch,
     /// How the guest's processor is made; KVM where a probe shows that it works, TCG otherwise.
     #[arg(long)]
     pub(crate) accel: Option<Accel>,
@@ -84,7 +88,7 @@ pub(crate) fn command(args: &Args) -> Result<ExitCode> {
         !args.icount || args.accel != Some(Accel::Kvm),
         "--icount needs --accel tcg: KVM does not count instructions"
     );
-    let (lab, programs) = lab_and(&args.kernel, programs::all)?;
+    let (lab, programs) = lab_and(args.arch, &args.kernel, || programs::all(args.arch))?;
     let mut job = Job::new(args, &lab, &programs.commands)?;
     job.examples(&programs.examples)?;
     if !args.command.is_empty() {
@@ -101,12 +105,13 @@ pub(crate) fn exit_code(outcome: &Outcome) -> Result<ExitCode> {
 
 /// Makes the lab with the kernel called `kernel`, and meanwhile what `build` makes on the host.
 pub(crate) fn lab_and<T: Send>(
+    arch: &'static Arch,
     kernel: &str,
     build: impl FnOnce() -> Result<T> + Send,
 ) -> Result<(Lab, T)> {
     thread::scope(|scope| {
         let built = scope.spawn(build);
-        let lab = setup::lab(kernel)?;
+        let lab = setup::lab(arch, kernel)?;
         let built = built
             .join()
             .map_err(|_| anyhow!("building for the guest panicked"))??;
