@@ -248,7 +248,7 @@ fn driver_for(lab: &Lab) -> Result<()> {
 }
 
 /// The most bytes of code, constants and tables that the module may have, as `size` counts them.
-const TEXT: u64 = 152 << 10;
+const TEXT: u64 = 160 << 10;
 
 /// Checks how much code the module has.
 fn size(lab: &Lab, output: &Path) -> Result<()> {
