@@ -8,6 +8,7 @@
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/huge_mm.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
@@ -16,6 +17,8 @@
 #include <linux/nodemask.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
+#include <linux/sched.h>
+#include <linux/topology.h>
 #include <linux/vmalloc.h>
 
 #ifdef CONFIG_ARM64
@@ -58,6 +61,16 @@ void chrmem_folio_lock(struct folio *folio)
 bool chrmem_node_has_memory(int node)
 {
 	return node_state(node, N_MEMORY);
+}
+
+int chrmem_numa_mem_id(void)
+{
+	return numa_mem_id();
+}
+
+struct page *chrmem_alloc_pages_node(int node, gfp_t gfp, unsigned int order)
+{
+	return alloc_pages_node(node, gfp, order);
 }
 
 void *chrmem_vmap(struct page **pages, unsigned int count, pgprot_t protection)
@@ -150,6 +163,13 @@ bool chrmem_dev_is_dma_coherent(struct device *device)
 bool chrmem_dma_dev_need_sync(const struct device *device)
 {
 	return dma_dev_need_sync(device);
+}
+
+/* Tasks */
+
+void chrmem_set_current_running(void)
+{
+	__set_current_state(TASK_RUNNING);
 }
 
 /* Files */

@@ -32,6 +32,7 @@ pub(crate) mod revocable;
 mod rwsem;
 mod splice;
 pub(crate) mod task;
+pub(crate) mod threads;
 pub(crate) mod vma;
 mod vmap;
 pub(crate) mod wait;

@@ -694,6 +694,18 @@ pub(crate) fn ioctl_number(fd: impl AsFd, command: u32, argument: usize) -> Resu
     }
 }
 
+/// Has memory for this process come from one NUMA node only, or from wherever the kernel likes.
+pub(crate) fn set_memory_policy(node: Option<u32>) {
+    let (mode, nodes) = match node {
+        Some(node) => (libc::MPOL_BIND, 1_u64 << node),
+        None => (libc::MPOL_DEFAULT, 0),
+    };
+    let mask = node.map_or(0, |_| &raw const nodes as usize);
+    // SAFETY: the mask has so many bits, which are only read.
+    let answer = unsafe { call(libc::SYS_set_mempolicy, [mode as usize, mask, 64, 0, 0, 0]) };
+    answer.expect("a policy");
+}
+
 /// `bpf`.
 pub(crate) fn bpf(command: u32, argument: Span<'_>) -> Result<usize> {
     // SAFETY: a `Span` may be overwritten, and ends before anything else starts. What the kernel is given to run, it verifies.
