@@ -9,6 +9,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 mod arch;
+pub(crate) mod atomic;
 pub(crate) mod bytes;
 pub(crate) mod cache;
 pub(crate) mod capability;
