@@ -107,6 +107,11 @@ pgprot_t chrmem_page_kernel(void)
 	return PAGE_KERNEL;
 }
 
+bool chrmem_pgprot_write(pgprot_t protection)
+{
+	return pte_write(__pte(pgprot_val(protection)));
+}
+
 pgprot_t chrmem_pgprot_writecombine(pgprot_t protection)
 {
 	return pgprot_writecombine(protection);

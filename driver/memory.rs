@@ -271,7 +271,8 @@ impl Memory {
 
     /// What is mapped at page `page`.
     // ANCHOR: page
-    #[inline]
+    // A fault in a folio makes no call for it.
+    #[inline(always)]
     pub(crate) fn page(&self, page: u64) -> Option<Page<'_>> {
         let index = usize::try_from(page).ok()?;
         match &self.backing {

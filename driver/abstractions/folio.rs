@@ -697,6 +697,12 @@ impl FolioPage<'_> {
         self.cache
     }
 
+    /// The page and where its folio ends: what is between has the same cache mode.
+    pub(super) fn rest(&self) -> (*mut bindings::page, *mut bindings::page) {
+        let pages = 1_usize.wrapping_shl(self.order);
+        (self.as_raw(), self.head.as_ptr().wrapping_add(pages))
+    }
+
     /// Takes another reference, for a page table entry that is being made.
     pub(super) fn get(&self) -> *mut bindings::page {
         // SAFETY: By the type's invariant, the folio has a reference.

@@ -59,6 +59,9 @@ unsafe extern "C" {
     /// The protection of the kernel's own memory.
     #[link_name = "chrmem_page_kernel"]
     pub(super) safe fn page_kernel() -> bindings::pgprot_t;
+    /// Takes any protection. Whether the processor may write what is mapped with it.
+    #[link_name = "chrmem_pgprot_write"]
+    pub(super) safe fn pgprot_write(protection: bindings::pgprot_t) -> bool;
     /// Takes any protection.
     #[link_name = "chrmem_pgprot_writecombine"]
     pub(super) safe fn pgprot_writecombine(protection: bindings::pgprot_t) -> bindings::pgprot_t;
