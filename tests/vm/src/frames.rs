@@ -28,6 +28,7 @@ crate::tests! {
     in SEEN_IN_PAGE_TABLES:
     large_entries_map_what_is_large
     addresses_fit_to_the_frames
+    dma_memory_begins_where_large_entries_fit
     small_entries_map_what_does_not_fit
     one_entry_maps_a_gigabyte
     stores_are_noted
@@ -332,6 +333,15 @@ fn addresses_fit_to_the_frames() {
     let (middle, _tail) = rest.split(3 * HUGE);
     let start = address(&folder) + 3 * PAGE as u64;
     assert_eq!(sizes(&tables, &middle, start), [HUGE as u64]);
+}
+
+fn dma_memory_begins_where_large_entries_fit() {
+    let tables = PageTables::new();
+    // Of memory that was set aside at boot, if any was, the next is given from an odd MiB on.
+    let _before = Folder::live("before", &[("one", "memory=dma size=1M")]);
+    let folder = one(&format!("memory=dma size={SIZE}"));
+    let map = Map::shared(folder.open(), SIZE).expect("a mapping");
+    assert_eq!(sizes(&tables, &map, address(&folder)), [HUGE as u64]);
 }
 
 fn small_entries_map_what_does_not_fit() {
