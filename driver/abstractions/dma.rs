@@ -185,7 +185,10 @@ impl Coherent {
         }
         // The kernel places no run of pages in more than eight orders (`CONFIG_CMA_ALIGNMENT`). A longer one has a place in it.
         let longer = Self::anywhere(this.device.clone(), size.saturating_add(missing));
-        Ok(longer.ok().and_then(|longer| longer.skip(size)).unwrap_or(this))
+        Ok(longer
+            .ok()
+            .and_then(|longer| longer.skip(size))
+            .unwrap_or(this))
     }
 
     /// Bytes from its start to where a huge entry fits.
