@@ -396,6 +396,36 @@ impl Map {
     }
 }
 
+/// What handles SIGBUS in this process.
+pub(crate) fn bus_handler() -> usize {
+    // SAFETY: the call only fills the structure, which may be all zeroes.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let answer = libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut action);
+        assert_eq!(answer, 0);
+        action.sa_sigaction
+    }
+}
+
+/// The status that [`end_by_bus_error`] has a process end with.
+pub(crate) const BUS_ERROR: i32 = 57;
+
+/// Has SIGBUS end this process with [`BUS_ERROR`].
+pub(crate) fn end_by_bus_error() {
+    extern "C" fn end(_: libc::c_int) {
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(BUS_ERROR) };
+    }
+    let handler: extern "C" fn(_) = end;
+    // SAFETY: the handler takes one argument, as it does without flags, and does what handlers may do.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as libc::sighandler_t;
+        let answer = libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut());
+        assert_eq!(answer, 0);
+    }
+}
+
 /// Of `len` bytes at an address: those before the first aligned word, whole words, those after.
 fn words(address: usize, len: usize) -> (Range<usize>, Range<usize>, Range<usize>) {
     let head = (address.next_multiple_of(8) - address).min(len);
