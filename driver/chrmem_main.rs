@@ -24,7 +24,6 @@ mod list;
 mod memory;
 mod number;
 mod pages;
-mod progress;
 mod registry;
 mod signal;
 mod stats;

@@ -10,20 +10,17 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::{
-    abstractions::{
-        cache::{
-            Cache,
-            Uncached, //
-        },
-        folio::{
-            FolioPage,
-            Folios,
-            Node,
-            Run, //
-        }, //
+use crate::abstractions::{
+    cache::{
+        Cache,
+        Uncached, //
     },
-    progress::Progress, //
+    folio::{
+        FolioPage,
+        Folios,
+        Node,
+        Run, //
+    }, //
 };
 
 /// Pages of RAM.
@@ -50,25 +47,6 @@ impl Pages {
         })
     }
     // ANCHOR_END: new
-
-    /// The same, shared by all processors that the current task may use. Counts the pages in `progress`.
-    pub(crate) fn shared(
-        count: usize,
-        cache: Cache,
-        single: bool,
-        node: Option<Node>,
-        progress: &Progress,
-    ) -> Result<Self> {
-        let is_cached = cache == Cache::Cached;
-        let single = single || !is_cached;
-        let tell = |pages| progress.add(pages);
-        let folios = Folios::shared(c"chrmem", count, single, node, &tell)?;
-        Ok(if is_cached {
-            Self::Cached(folios)
-        } else {
-            Self::Uncached(Uncached::new(folios, cache)?)
-        })
-    }
 
     /// Allocates `count` pages in one physical run; if `single`, each with a life of its own.
     pub(crate) fn contiguous(

@@ -16,7 +16,7 @@ use kernel::{
     static_lock_class,
     sync::{
         atomic::{
-            Atomic,
+            AtomicFlag,
             Relaxed, //
         },
         Arc, //
@@ -24,10 +24,7 @@ use kernel::{
 };
 
 use crate::{
-    abstractions::{
-        atomic::read_once,
-        wait::WaitQueue, //
-    },
+    abstractions::wait::WaitQueue,
     track::Clock, //
 };
 
@@ -38,7 +35,7 @@ pub(crate) struct Signal {
     #[pin]
     pub(crate) clock: Clock,
     /// Whether there will be no more: nothing but mappings of the device works any more.
-    has_ended: Atomic<bool>,
+    has_ended: AtomicFlag,
     /// Woken whenever the generation grows.
     #[pin]
     pub(crate) queue: WaitQueue,
@@ -50,7 +47,7 @@ impl Signal {
         Arc::pin_init(
             pin_init!(Self {
                 clock <- Clock::new(has_stamps),
-                has_ended: Atomic::new(false),
+                has_ended: AtomicFlag::new(false),
                 queue <- WaitQueue::new(c"Signal::queue", static_lock_class!()),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -78,6 +75,6 @@ impl Signal {
 
     /// Whether they have ended.
     pub(crate) fn has_ended(&self) -> bool {
-        read_once(&self.has_ended)
+        self.has_ended.load(Relaxed)
     }
 }

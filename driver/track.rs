@@ -31,8 +31,6 @@ use kernel::{
     }, //
 };
 
-use crate::abstractions::atomic::read_once;
-
 /// Pages that are stamped in one step: no processor waits longer for the clock.
 const STEP: usize = 512;
 
@@ -60,7 +58,7 @@ impl Clock {
 
     /// The generation.
     pub(crate) fn generation(&self) -> u64 {
-        read_once(&self.generation)
+        self.generation.load(Relaxed)
     }
 
     /// Counts a change.

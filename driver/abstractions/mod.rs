@@ -9,7 +9,6 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 mod arch;
-pub(crate) mod atomic;
 pub(crate) mod bytes;
 pub(crate) mod cache;
 pub(crate) mod capability;
@@ -33,7 +32,6 @@ pub(crate) mod revocable;
 mod rwsem;
 mod splice;
 pub(crate) mod task;
-pub(crate) mod threads;
 pub(crate) mod vma;
 mod vmap;
 pub(crate) mod wait;

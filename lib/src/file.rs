@@ -192,13 +192,13 @@ impl File<'_> {
                         Backing::Fleeting
                     }
                 } else if DEVICES_FILES.contains(&file_system) {
-                    Backing::RevocableDevice
+                    Backing::Device
                 } else {
                     Backing::Fleeting
                 }
             }
             FileType::BlockDevice => Backing::Fleeting,
-            _ => Backing::RevocableDevice,
+            _ => Backing::Device,
         };
         Ok(Paging { page, backing })
     }

@@ -17,16 +17,18 @@ fn series() -> impl Iterator<Item = &'static str> {
 /// Whether the driver has been tried on the processor.
 pub(super) fn processor(machine: &Machine) -> Finding {
     const ABOUT: &str = "processor";
-    if machine.processor == "x86_64" {
-        return Finding::ok(ABOUT, "x86_64");
+    const TRIED: [&str; 2] = ["x86_64", "aarch64"];
+    if TRIED.contains(&machine.processor.as_str()) {
+        return Finding::ok(ABOUT, machine.processor.clone());
     }
     Finding::wrong(
         ABOUT,
         format!(
-            "{}: the driver has been tried on x86_64 only",
-            machine.processor
+            "{}: the driver has been tried on {} only",
+            machine.processor,
+            TRIED.join(" and ")
         ),
-        "use an x86_64 machine, or a virtual one",
+        "use an x86_64 or aarch64 machine, or a virtual one",
     )
 }
 

@@ -322,7 +322,7 @@ fn ram_is_never_given_a_mode_that_it_cannot_have() {
         for kind in ["pages", "contiguous"] {
             let folder = Folder::new("test");
             let settings = format!("memory={kind} cache={cache} size={SIZE}");
-            folder.window("one", &settings);
+            folder.window_exactly("one", &settings);
             folder.cannot_be_built(Errno::OPNOTSUPP, &["window one", "always cached"]);
         }
     }

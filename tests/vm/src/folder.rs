@@ -20,6 +20,24 @@ pub(crate) struct Folder {
     name: String,
 }
 
+/// Whether RAM of which there are pages can have another cache mode than `cached`. On arm64, the kernel has all of it mapped cached.
+pub(crate) const RAM_HAS_MODES: bool = !cfg!(target_arch = "aarch64");
+
+/// The settings of a window without a cache mode that the window's memory cannot have.
+fn possible(settings: &str) -> String {
+    let words = settings.split_whitespace();
+    let is_ram = |words: &[&str]| {
+        let kind = words.iter().find_map(|word| word.strip_prefix("memory="));
+        matches!(kind, None | Some("pages" | "contiguous"))
+    };
+    let words: Vec<_> = words.collect();
+    let drop_mode = !RAM_HAS_MODES && is_ram(&words);
+    let kept = words
+        .iter()
+        .filter(|word| !(drop_mode && word.starts_with("cache=")));
+    kept.copied().collect::<Vec<_>>().join(" ")
+}
+
 impl Folder {
     /// Makes the folder of a device that is not there yet.
     pub(crate) fn new(name: &str) -> Self {
@@ -52,8 +70,13 @@ impl Folder {
         self.path().join("windows").join(window)
     }
 
-    /// Makes a window with settings such as `size=8K cache=noncached`.
+    /// Makes a window with settings such as `size=8K cache=noncached`. Where all RAM is cached, its cache mode is left out.
     pub(crate) fn window(&self, window: &str, settings: &str) {
+        self.window_exactly(window, &possible(settings));
+    }
+
+    /// Makes a window with these settings.
+    pub(crate) fn window_exactly(&self, window: &str, settings: &str) {
         self.make_window(window)
             .unwrap_or_else(|error| panic!("mkdir {window}: {error}"));
         self.change(window, settings);

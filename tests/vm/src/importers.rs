@@ -22,7 +22,7 @@ use crate::report::fact;
 use crate::strangers::sh;
 use crate::sys::Buffer;
 use camera::{Allocator, Camera};
-use memory::{Memory, KINDS};
+use memory::{kinds, Memory, KINDS};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
@@ -68,7 +68,7 @@ fn row(
     let unknown = others.iter().find(|(kind, _)| !KINDS.contains(kind));
     assert_eq!(unknown, None);
     let mut differences = Vec::new();
-    for kind in KINDS {
+    for kind in kinds() {
         let other = others.iter().find(|(it, _)| *it == kind);
         let expected = other.map_or(most, |(_, outcome)| outcome);
         let memory = Memory::new(kind);

@@ -62,7 +62,6 @@ mod oracle;
 mod orders;
 mod pagemap;
 mod pagetable;
-mod parallel;
 mod pci;
 mod peers;
 mod plan;
@@ -150,7 +149,6 @@ fn main() -> ExitCode {
         ("importers", importers::TESTS),
         ("peers", peers::TESTS),
         ("killed", killed::TESTS),
-        ("parallel", parallel::TESTS),
         ("security", security::TESTS),
     ];
     if boot::has_sanitizers() {

@@ -4,7 +4,7 @@
 
 use crate::driver::{self, get, mappings, open_node, pattern, put};
 use crate::node::MadeByHand;
-use crate::sys::{process_vm, Buffer, Child, End, Map, Span, PAGE};
+use crate::sys::{process_vm, Buffer, Child, End, Map, Span, PAGE, USER_END};
 use libc::{MAP_PRIVATE, MAP_SHARED, MREMAP_MAYMOVE, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -98,7 +98,7 @@ fn lengths_and_offsets() {
             (1, PAGE, Errno::INVAL),
             (4095, PAGE, Errno::INVAL),
             (u64::MAX, PAGE, Errno::INVAL),
-            (0, 1 << 47, Errno::NOMEM),
+            (0, USER_END, Errno::NOMEM),
             (0, usize::MAX, Errno::NOMEM),
             (0, 1 << 63, Errno::NOMEM),
         ] {

@@ -84,7 +84,7 @@ def node():
 def load():
     # Not a module, which only those are told who may load one.
     with open("/etc/hostname") as file:
-        answer = libc.syscall(313, file.fileno(), b"", 0)
+        answer = libc.syscall(FINIT_MODULE, file.fileno(), b"", 0)
     if ctypes.get_errno() != errno.ENOEXEC:
         raise OSError(ctypes.get_errno(), "")
 attempt("open the node", open_it)
@@ -166,12 +166,13 @@ fn who_can_do_what() {
         std::os::unix::fs::MetadataExt::rdev(&fs::metadata(folder.node()).expect("a node"));
     let program = format!(
         "NODE, DEVICE, BAR = '{}', {device}, '{bar:#x}'\nNOTIFY, WINDOW = {:#x}, {:#x}\n\
-         WINDOW_SIZE, ADDRESS_AT = {}, {}\n{PROBE}",
+         WINDOW_SIZE, ADDRESS_AT, FINIT_MODULE = {}, {}, {}\n{PROBE}",
         folder.node(),
         abi::NOTIFY,
         abi::WINDOW,
         size_of::<abi::Window>(),
         std::mem::offset_of!(abi::Window, address),
+        libc::SYS_finit_module,
     );
     fs::write("/tmp/probe.py", program).expect("/tmp");
     for (column, (who, launcher, mode, group)) in WHO.into_iter().enumerate() {
@@ -213,7 +214,7 @@ import ctypes, errno, mmap, os, struct
 libc = ctypes.CDLL(None, use_errno=True)
 def bpf(command, attributes):
     buffer = ctypes.create_string_buffer(attributes, 128)
-    answer = libc.syscall(321, command, buffer, 128)
+    answer = libc.syscall(BPF, command, buffer, 128)
     assert answer >= 0, os.strerror(ctypes.get_errno())
     return answer
 # A program for device cgroups that says no: r0 = 0; exit.
@@ -237,8 +238,9 @@ assert m[:6] == b"shared" and os.pread(early, 6, 0) == b"shared"
 "#;
     fs::create_dir_all("/tmp/cgroup").expect("/tmp");
     let script = format!(
-        "mount -t cgroup2 none /tmp/cgroup && mkdir /tmp/cgroup/test\npython3 - <<'END'\n{program}\nEND\n\
-         status=$?; rmdir /tmp/cgroup/test; umount /tmp/cgroup; exit $status"
+        "mount -t cgroup2 none /tmp/cgroup && mkdir /tmp/cgroup/test\npython3 - <<'END'\nBPF = {}\n{program}\nEND\n\
+         status=$?; rmdir /tmp/cgroup/test; umount /tmp/cgroup; exit $status",
+        libc::SYS_bpf
     );
     let output = Command::new("sh").args(["-c", &script]).output();
     let output = output.expect("sh runs");
@@ -290,7 +292,7 @@ fn asked_of_rawio(act: impl FnOnce()) -> Vec<String> {
     // `security_capable(credentials, namespace, capability, options)`.
     write(
         "kprobe_events",
-        "p:asked security_capable capability=%dx:s32 options=%cx:u32\n",
+        "p:asked security_capable capability=$arg3:s32 options=$arg4:u32\n",
     );
     let filter = format!("capability == 17 && common_pid == {}", std::process::id());
     write("events/kprobes/asked/filter", &filter);

@@ -693,7 +693,7 @@ fn what_cannot_be_tracked() {
         "memory=physical address=0xfed00000",
     ] {
         let folder = Folder::new("track");
-        folder.window("a", &format!("size=4K track=1 {settings}"));
+        folder.window_exactly("a", &format!("size=4K track=1 {settings}"));
         folder.cannot_be_built(Errno::INVAL, &["window a", "track"]);
     }
 }

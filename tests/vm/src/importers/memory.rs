@@ -13,6 +13,14 @@ use rustix::io::Errno;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+/// The kinds that this kernel has: Debian's for arm64 has no DMA heaps.
+pub(super) fn kinds() -> impl Iterator<Item = &'static str> {
+    let has_heaps = !cfg!(target_arch = "aarch64");
+    KINDS
+        .into_iter()
+        .filter(move |kind| has_heaps || *kind != "DMA heap")
+}
+
 /// The kinds: the columns of the matrix.
 pub(super) const KINDS: [&str; 9] = [
     "udmabuf",
