@@ -24,6 +24,7 @@ mod list;
 mod memory;
 mod number;
 mod pages;
+mod progress;
 mod registry;
 mod signal;
 mod stats;

@@ -41,6 +41,7 @@ use kernel::{
 use crate::{
     abi,
     abstractions::{
+        atomic::read_once,
         chrdev::FileOperations,
         dmabuf::Access,
         errno::eopnotsupp,
@@ -109,58 +110,14 @@ impl FileOperations for OpenFile {
         self.device()?.seek_hole(offset)
     }
 
+    // Inlined where it is called, and what it calls not inlined into it: INFO, which is asked often, pays for nothing else.
+    #[inline]
     fn ioctl(&self, file: &File, command: u32, argument: usize) -> Result<isize> {
         let device = self.device()?;
         let argument = UserPtr::from_addr(argument);
         match command {
-            abi::MEM_CLEAR => {
-                check_writable(file)?;
-                device.clear()?;
-            }
-            abi::MEM_RESET | abi::RESET => {
-                check_writable(file)?;
-                device.reset()?;
-            }
-            abi::NOTIFY => {
-                check_writable(file)?;
-                device.notify();
-            }
-            abi::CLEAR => {
-                check_writable(file)?;
-                let range = range(argument, 0)?;
-                device.clear_range(range.offset, range.size)?;
-            }
-            abi::SYNC => {
-                let range = range(argument, abi::SYNC_READ | abi::SYNC_WRITE | abi::SYNC_END)?;
-                sync(device, file, range)?;
-            }
-            abi::EXPORT => {
-                if !is_readable(file) {
-                    // As for a mapping: a buffer can always be read.
-                    return Err(EACCES);
-                }
-                let range = range(argument, 0)?;
-                let extent = Extent {
-                    offset: range.offset,
-                    size: range.size,
-                };
-                let descriptor = Export::open(&self.device, extent, is_writable(file))?;
-                return Ok(descriptor as isize);
-            }
-            abi::CHANGES => {
-                if !is_readable(file) {
-                    return Err(EBADF);
-                }
-                self.changes(device, argument)?;
-            }
             abi::INFO => write(argument, &device.info())?,
-            abi::WINDOW => window(device, argument)?,
-            abi::SEEN => {
-                let generation = device.generation();
-                write(argument, &generation)?;
-                self.seen.store(generation, Relaxed);
-            }
-            _ => return Err(ENOTTY),
+            _ => return self.other_ioctl(device, file, command, argument),
         }
         Ok(0)
     }
@@ -174,7 +131,7 @@ impl FileOperations for OpenFile {
             return POLLERR | POLLHUP;
         }
         let mut events = 0;
-        if self.device.generation() != self.seen.load(Relaxed) {
+        if self.device.generation() != read_once(&self.seen) {
             events |= POLLIN | POLLRDNORM;
         }
         if is_writable(file) {
@@ -241,6 +198,67 @@ impl OpenFile {
             return Err(ENODEV);
         }
         Ok(&self.device)
+    }
+
+    /// All ioctls but INFO.
+    #[inline(never)]
+    fn other_ioctl(
+        &self,
+        device: &Device,
+        file: &File,
+        command: u32,
+        argument: UserPtr,
+    ) -> Result<isize> {
+        match command {
+            abi::MEM_CLEAR => {
+                check_writable(file)?;
+                device.clear()?;
+            }
+            abi::MEM_RESET | abi::RESET => {
+                check_writable(file)?;
+                device.reset()?;
+            }
+            abi::NOTIFY => {
+                check_writable(file)?;
+                device.notify();
+            }
+            abi::CLEAR => {
+                check_writable(file)?;
+                let range = range(argument, 0)?;
+                device.clear_range(range.offset, range.size)?;
+            }
+            abi::SYNC => {
+                let range = range(argument, abi::SYNC_READ | abi::SYNC_WRITE | abi::SYNC_END)?;
+                sync(device, file, range)?;
+            }
+            abi::EXPORT => {
+                if !is_readable(file) {
+                    // As for a mapping: a buffer can always be read.
+                    return Err(EACCES);
+                }
+                let range = range(argument, 0)?;
+                let extent = Extent {
+                    offset: range.offset,
+                    size: range.size,
+                };
+                let descriptor = Export::open(&self.device, extent, is_writable(file))?;
+                return Ok(descriptor as isize);
+            }
+            abi::CHANGES => {
+                if !is_readable(file) {
+                    return Err(EBADF);
+                }
+                self.changes(device, argument)?;
+            }
+            abi::WINDOW => window(device, argument)?,
+            abi::SEEN => {
+                let generation = device.generation();
+                write(argument, &generation)?;
+                self.seen.store(generation, Relaxed);
+            }
+            _ => return Err(ENOTTY),
+        }
+        Ok(0)
     }
 
     /// CHANGES. A look that begins marks what was the generation before it seen: whoever polls is woken by what changed later, also

@@ -8,6 +8,7 @@
 #include <linux/dma-map-ops.h>
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
+#include <linux/gfp.h>
 #include <linux/huge_mm.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
@@ -16,6 +17,8 @@
 #include <linux/nodemask.h>
 #include <linux/pagemap.h>
 #include <linux/pgtable.h>
+#include <linux/sched.h>
+#include <linux/topology.h>
 #include <linux/vmalloc.h>
 
 #ifdef CONFIG_ARM64
@@ -60,6 +63,16 @@ bool chrmem_node_has_memory(int node)
 	return node_state(node, N_MEMORY);
 }
 
+int chrmem_numa_mem_id(void)
+{
+	return numa_mem_id();
+}
+
+struct page *chrmem_alloc_pages_node(int node, gfp_t gfp, unsigned int order)
+{
+	return alloc_pages_node(node, gfp, order);
+}
+
 void *chrmem_vmap(struct page **pages, unsigned int count, pgprot_t protection)
 {
 	return vmap(pages, count, VM_MAP, protection);
@@ -92,6 +105,11 @@ bool chrmem_pud_none(const struct vm_fault *vmf)
 pgprot_t chrmem_page_kernel(void)
 {
 	return PAGE_KERNEL;
+}
+
+bool chrmem_pgprot_write(pgprot_t protection)
+{
+	return pte_write(__pte(pgprot_val(protection)));
 }
 
 pgprot_t chrmem_pgprot_writecombine(pgprot_t protection)
@@ -150,6 +168,13 @@ bool chrmem_dev_is_dma_coherent(struct device *device)
 bool chrmem_dma_dev_need_sync(const struct device *device)
 {
 	return dma_dev_need_sync(device);
+}
+
+/* Tasks */
+
+void chrmem_set_current_running(void)
+{
+	__set_current_state(TASK_RUNNING);
 }
 
 /* Files */

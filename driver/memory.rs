@@ -44,8 +44,13 @@ use crate::{
         vma::Page, //
     },
     layout::PAGE,
-    pages::Pages, //
+    pages::Pages,
+    progress::Progress, //
 };
+
+/// All processors allocate, and so zero, windows of this size or more. That takes tens of milliseconds, and starting a thread
+/// less than one.
+const LARGE: u64 = 256 << 20;
 
 /// A memory kind: where the bytes are.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -156,6 +161,11 @@ impl Memory {
             (kind @ (Kind::Pages | Kind::Contiguous), None, None) => {
                 let pages = match kind {
                     Kind::Contiguous => Pages::contiguous(count, cache, request.track, node),
+                    _ if size >= LARGE => {
+                        let progress = Progress::new(what, count)?;
+                        Pages::shared(count, cache, request.track, node, &progress)
+                            .inspect(|_| progress.finish())
+                    }
                     _ => Pages::new(count, cache, request.track, node),
                 };
                 let pages = pages.inspect_err(|&error| match kind {
@@ -261,7 +271,8 @@ impl Memory {
 
     /// What is mapped at page `page`.
     // ANCHOR: page
-    #[inline]
+    // A fault in a folio makes no call for it.
+    #[inline(always)]
     pub(crate) fn page(&self, page: u64) -> Option<Page<'_>> {
         let index = usize::try_from(page).ok()?;
         match &self.backing {

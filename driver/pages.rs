@@ -10,17 +10,20 @@ use kernel::{
     prelude::*, //
 };
 
-use crate::abstractions::{
-    cache::{
-        Cache,
-        Uncached, //
+use crate::{
+    abstractions::{
+        cache::{
+            Cache,
+            Uncached, //
+        },
+        folio::{
+            FolioPage,
+            Folios,
+            Node,
+            Run, //
+        }, //
     },
-    folio::{
-        FolioPage,
-        Folios,
-        Node,
-        Run, //
-    }, //
+    progress::Progress, //
 };
 
 /// Pages of RAM.
@@ -47,6 +50,25 @@ impl Pages {
         })
     }
     // ANCHOR_END: new
+
+    /// The same, shared by all processors that the current task may use. Counts the pages in `progress`.
+    pub(crate) fn shared(
+        count: usize,
+        cache: Cache,
+        single: bool,
+        node: Option<Node>,
+        progress: &Progress,
+    ) -> Result<Self> {
+        let is_cached = cache == Cache::Cached;
+        let single = single || !is_cached;
+        let tell = |pages| progress.add(pages);
+        let folios = Folios::shared(c"chrmem", count, single, node, &tell)?;
+        Ok(if is_cached {
+            Self::Cached(folios)
+        } else {
+            Self::Uncached(Uncached::new(folios, cache)?)
+        })
+    }
 
     /// Allocates `count` pages in one physical run; if `single`, each with a life of its own.
     pub(crate) fn contiguous(

@@ -16,7 +16,7 @@ use kernel::{
     static_lock_class,
     sync::{
         atomic::{
-            AtomicFlag,
+            Atomic,
             Relaxed, //
         },
         Arc, //
@@ -24,7 +24,10 @@ use kernel::{
 };
 
 use crate::{
-    abstractions::wait::WaitQueue,
+    abstractions::{
+        atomic::read_once,
+        wait::WaitQueue, //
+    },
     track::Clock, //
 };
 
@@ -35,7 +38,7 @@ pub(crate) struct Signal {
     #[pin]
     pub(crate) clock: Clock,
     /// Whether there will be no more: nothing but mappings of the device works any more.
-    has_ended: AtomicFlag,
+    has_ended: Atomic<bool>,
     /// Woken whenever the generation grows.
     #[pin]
     pub(crate) queue: WaitQueue,
@@ -47,7 +50,7 @@ impl Signal {
         Arc::pin_init(
             pin_init!(Self {
                 clock <- Clock::new(has_stamps),
-                has_ended: AtomicFlag::new(false),
+                has_ended: Atomic::new(false),
                 queue <- WaitQueue::new(c"Signal::queue", static_lock_class!()),
             }),
             GFP_KERNEL_ACCOUNT,
@@ -75,6 +78,6 @@ impl Signal {
 
     /// Whether they have ended.
     pub(crate) fn has_ended(&self) -> bool {
-        self.has_ended.load(Relaxed)
+        read_once(&self.has_ended)
     }
 }

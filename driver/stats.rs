@@ -11,6 +11,7 @@ use kernel::{
     prelude::*,
     sync::{
         atomic::{
+            Acquire,
             Atomic,
             Relaxed, //
         },
@@ -25,35 +26,37 @@ use kernel::{
 
 /// The mappings of a device: VMAs, not calls of mmap. A split or a fork makes one more.
 pub(crate) struct Mappings {
-    now: Atomic<i64>,
-    ever: Atomic<i64>,
+    opened: Atomic<u64>,
+    closed: Atomic<u64>,
 }
 
 impl Mappings {
     /// None yet.
     pub(crate) fn new() -> Self {
         Self {
-            now: Atomic::new(0),
-            ever: Atomic::new(0),
+            opened: Atomic::new(0),
+            closed: Atomic::new(0),
         }
     }
 
     /// Counts a mapping that has come to be.
     pub(crate) fn opened(&self) {
-        self.now.add(1, Relaxed);
-        self.ever.add(1, Relaxed);
+        self.opened.add(1, Relaxed);
     }
 
     /// Counts a mapping that goes.
     pub(crate) fn closed(&self) {
-        self.now.add(-1, Relaxed);
+        self.closed.add(1, Relaxed);
     }
 }
 
 impl fmt::Display for Mappings {
     /// How many there are now, and how many there ever were.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.now.load(Relaxed), self.ever.load(Relaxed))
+        // In this order: each was opened before it was closed.
+        let closed = self.closed.load(Acquire);
+        let opened = self.opened.load(Relaxed);
+        write!(f, "{} {opened}", opened.saturating_sub(closed))
     }
 }
 

@@ -31,6 +31,8 @@ use kernel::{
     }, //
 };
 
+use crate::abstractions::atomic::read_once;
+
 /// Pages that are stamped in one step: no processor waits longer for the clock.
 const STEP: usize = 512;
 
@@ -58,7 +60,7 @@ impl Clock {
 
     /// The generation.
     pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Relaxed)
+        read_once(&self.generation)
     }
 
     /// Counts a change.

@@ -105,6 +105,14 @@ impl Window {
         ]
     }
 
+    /// Whether it is tracked, belongs to hardware that can go, and is gone with it: `WINDOW_*` bits.
+    fn flags(&self) -> u32 {
+        let flag = |is: bool, flag: u32| if is { flag } else { 0 };
+        flag(self.stamps.is_some(), abi::WINDOW_TRACKED)
+            | flag(self.memory.tie().is_some(), abi::WINDOW_REVOCABLE)
+            | flag(self.memory.is_revoked(), abi::WINDOW_GONE)
+    }
+
     /// What the WINDOW ioctl tells of it, as window `index`.
     pub(crate) fn describe(&self, index: u32) -> abi::Window {
         let address = self
@@ -118,10 +126,7 @@ impl Window {
         let [(_, memory), (_, cache), (_, access)] = self.modes();
         abi::Window {
             index,
-            flags: match self.stamps {
-                Some(_) => abi::WINDOW_TRACKED,
-                None => 0,
-            },
+            flags: self.flags(),
             offset: self.extent.offset,
             size: self.extent.size,
             address: address.unwrap_or(abi::ADDRESS_UNKNOWN),

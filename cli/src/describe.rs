@@ -46,6 +46,10 @@ pub(crate) struct Window {
     pub(crate) address: Option<u64>,
     /// Whether stores into it are noticed.
     pub(crate) tracked: bool,
+    /// Whether it goes when its hardware does.
+    pub(crate) revocable: bool,
+    /// Whether it is gone.
+    pub(crate) gone: bool,
 }
 
 impl Window {
@@ -84,6 +88,11 @@ impl Description {
         if has_tracked {
             columns.push(("TRACKED", Left));
         }
+        let has_gone = self.windows.iter().any(|window| window.gone);
+        if has_gone {
+            columns.push(("GONE", Left));
+        }
+        let yes = |is: bool| if is { "yes" } else { "no" }.to_owned();
         let mut table = table(&columns);
         for window in &self.windows {
             let mut row = vec![
@@ -97,7 +106,10 @@ impl Description {
                 or_dash(window.address.map(|it| format!("{it:#x}"))),
             ];
             if has_tracked {
-                row.push(if window.tracked { "yes" } else { "no" }.to_owned());
+                row.push(yes(window.tracked));
+            }
+            if has_gone {
+                row.push(yes(window.gone));
             }
             table.add_row(row);
         }
@@ -117,6 +129,8 @@ impl From<chrmem::Window> for Window {
             access: window.access.to_string(),
             address: window.address,
             tracked: window.tracked,
+            revocable: window.revocable,
+            gone: window.gone,
         }
     }
 }

@@ -37,7 +37,8 @@ pub(crate) fn of(error: &anyhow::Error) -> Option<&str> {
         stream.get_ref()?.downcast_ref::<chrmem::Error>()
     })?;
     Some(match error.errno()? {
-        Errno::NODEV => "the device was destroyed while it was open, or its hardware was unplugged or has lost its driver",
+        Errno::NODEV => "the device was destroyed while it was open, or its hardware was unplugged or unbound from its \
+            driver: `chrmem info` shows windows that are gone; to have them back, destroy the device and create it again",
         Errno::NOTTY => "`chrmem list` shows the devices",
         _ => return None,
     })

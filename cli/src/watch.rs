@@ -146,10 +146,10 @@ impl Watch {
         }
         if let Err(error) = self.try_look(memory, now) {
             let gone = error.errno() == Some(chrmem::Errno::NODEV);
-            self.end = Some(if gone {
-                "the device was destroyed".to_owned()
-            } else {
-                error.to_string()
+            self.end = Some(match gone {
+                true if memory.counts().is_ok() => "the hardware of the window is gone".to_owned(),
+                true => "the device was destroyed".to_owned(),
+                false => error.to_string(),
             });
         }
     }

@@ -490,15 +490,15 @@ unsafe extern "C" fn get_unmapped_area<T: FileOperations>(
         // Where it is does not matter.
         return find(len);
     }
-    // Of frames, it is where they are in the machine that entries must fit to.
-    let (page, is_giant) = match this.page(page as u64) {
+    let is_huge = len >= HUGE_PAGES * PAGE_SIZE;
+    // Of frames, it is where they are in the machine that huge entries must fit to.
+    let (page, is_giant) = match is_huge.then(|| this.page(page as u64)).flatten() {
         Some(Page::Frame(frame)) => (frame.number(), frame.has_giant((len / PAGE_SIZE) as u64)),
         _ => (this.page_in_memory(page as u64), false),
     };
     let page = page as usize;
     // SAFETY: The file is valid. The page is only used to find an address that fits to it.
     let find_huge = || unsafe { bindings::thp_get_unmapped_area(file, address, len, page, flags) };
-    let is_huge = len >= HUGE_PAGES * PAGE_SIZE;
     let align = match is_giant {
         true => PAGE_SIZE.wrapping_shl(GIANT),
         false if is_huge => return find_huge(),

@@ -19,6 +19,7 @@ use kernel::{
 
 use super::{
     cache::Cache,
+    folio::HUGE_PAGES,
     helpers,
     iov::{
         Destination,
@@ -130,6 +131,9 @@ impl Drop for Faux {
     }
 }
 
+/// Bytes that a huge page-table entry maps.
+const HUGE_BYTES: usize = HUGE_PAGES * PAGE_SIZE;
+
 /// What coherent memory came from, and must go back to.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Allocator {
@@ -144,8 +148,8 @@ enum Allocator {
 ///
 /// # Invariants
 ///
-/// `address` and `bus` are of an allocation of `size` bytes, whole pages, that `allocator` made for `device`. The kernel has it mapped
-/// with the mode `cache`, in the range of vmalloc if `is_mapped`.
+/// `address` and `bus` are `skipped` bytes behind the start of an allocation of `skipped` and `size` bytes, whole pages, that
+/// `allocator` made for `device`. The kernel has it mapped with the mode `cache`, in the range of vmalloc if `is_mapped`.
 pub(crate) struct Coherent {
     device: Arc<Device>,
     allocator: Allocator,
@@ -153,6 +157,7 @@ pub(crate) struct Coherent {
     is_mapped: bool,
     cache: Cache,
     bus: u64,
+    skipped: usize,
     size: usize,
     access: Arc<Revocable>,
 }
@@ -170,7 +175,49 @@ impl Coherent {
 
     /// Allocates `size` bytes, whole pages, zeroed, that `device` can address as one run. Fails with `EBUSY` if its driver has
     /// given it memory of its own.
+    ///
+    /// What is large begins where huge page-table entries fit, if that can be had.
     pub(crate) fn new(device: Arc<Device>, size: usize) -> Result<Self> {
+        let this = Self::anywhere(device, size)?;
+        let missing = this.missing();
+        if missing == 0 || size < HUGE_BYTES {
+            return Ok(this);
+        }
+        // The kernel places no run of pages in more than eight orders (`CONFIG_CMA_ALIGNMENT`). A longer one has a place in it.
+        let longer = Self::anywhere(this.device.clone(), size.saturating_add(missing));
+        Ok(longer
+            .ok()
+            .and_then(|longer| longer.skip(size))
+            .unwrap_or(this))
+    }
+
+    /// Bytes from its start to where a huge entry fits.
+    fn missing(&self) -> usize {
+        match self.frame(0) {
+            Some(frame) if self.allocator == Allocator::Direct => {
+                (frame.number() as usize).wrapping_neg() % HUGE_PAGES * PAGE_SIZE
+            }
+            _ => 0,
+        }
+    }
+
+    /// The `size` bytes in it from where a huge entry fits; `None` if they are not in it.
+    fn skip(mut self, size: usize) -> Option<Self> {
+        let skipped = self.missing();
+        if skipped.checked_add(size)? > self.size {
+            return None;
+        }
+        // INVARIANT: All of it was `size` bytes before, and nothing of it was skipped.
+        self.skipped = skipped;
+        self.size = self.size.saturating_sub(skipped);
+        // SAFETY: That is inside the allocation.
+        self.address = unsafe { self.address.add(skipped) };
+        self.bus = self.bus.wrapping_add(skipped as u64);
+        Some(self)
+    }
+
+    /// Allocates as [`new`](Self::new) does, wherever it is.
+    fn anywhere(device: Arc<Device>, size: usize) -> Result<Self> {
         if device.has_own_memory() {
             return Err(EBUSY);
         }
@@ -208,6 +255,7 @@ impl Coherent {
             is_mapped,
             cache,
             bus,
+            skipped: 0,
             size,
             access,
         })
@@ -264,20 +312,20 @@ impl Coherent {
         Some(number as u64)
     }
 
-    /// Gives the memory back through `device`, at whose address `bus` it is.
+    /// Gives all of the allocation back through `device`, at whose address `bus` the memory is.
     ///
     /// # Safety
     ///
     /// What the memory came from must be what the kernel now frees memory of `device` to, and nobody may use the
     /// memory after this.
     unsafe fn free(&self, device: &Device, bus: u64) {
-        // SAFETY: The caller promises it. The address is that of an allocation of this size.
+        // SAFETY: The caller promises it. By the type's invariant, these are start and size of an allocation.
         unsafe {
             bindings::dma_free_attrs(
                 device.as_raw(),
-                self.size,
-                self.address.as_ptr().cast(),
-                bus,
+                self.size.saturating_add(self.skipped),
+                self.address.as_ptr().sub(self.skipped).cast(),
+                bus.wrapping_sub(self.skipped as u64),
                 0,
             );
         }
@@ -287,7 +335,7 @@ impl Coherent {
     ///
     /// # Safety
     ///
-    /// So it must be, and nobody may use the memory after this.
+    /// So it must be, with nothing skipped, and nobody may use the memory after this.
     unsafe fn free_pages(&self) {
         let address = self.address.as_ptr();
         for start in (0..self.size).step_by(PAGE_SIZE) {
@@ -322,7 +370,8 @@ impl Drop for Coherent {
                 self.free(&self.device, self.bus);
             },
             // The kernel would take the bus address for a physical one, and free other pages.
-            // SAFETY: What an IOMMU does not translate any more, it has forgotten; mappings borrow the memory.
+            // SAFETY: What an IOMMU does not translate any more, it has forgotten; mappings borrow the memory. Only of physical runs
+            // something is skipped.
             (Allocator::Iommu, false) => unsafe { self.free_pages() },
             // The kernel would have the IOMMU forget an address that it never knew. So another device gives the
             // memory back, one that no IOMMU is for.

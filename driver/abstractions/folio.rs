@@ -12,10 +12,9 @@ use core::{
 };
 use kernel::{
     bindings,
-    page::{
-        Page,
-        PAGE_SIZE, //
-    },
+    current,
+    new_mutex,
+    page::PAGE_SIZE,
     prelude::*,
     sync::atomic::{
         Atomic,
@@ -36,7 +35,8 @@ use super::{
         write_bytes,
         SharedMemory, //
     },
-    task, //
+    task,
+    threads, //
 };
 
 #[cfg(not(CONFIG_SPARSEMEM_VMEMMAP))]
@@ -66,11 +66,19 @@ pub(crate) const HUGE: u32 = PAGE_SIZE.ilog2() - 3;
 /// Pages of such a folio.
 pub(crate) const HUGE_PAGES: usize = 1 << HUGE;
 
+/// Pages that a thread allocates in one go where several share the work: 32 MiB, which take milliseconds, or what a huge entry
+/// maps if that is more.
+const PART: usize = if (32 << 20) / PAGE_SIZE > HUGE_PAGES {
+    (32 << 20) / PAGE_SIZE
+} else {
+    HUGE_PAGES
+};
+
 /// A node of the machine's memory (NUMA): what one of its processors reaches fastest.
 ///
 /// # Invariants
 ///
-/// It was there once, with memory.
+/// There was such a node once.
 #[derive(Clone, Copy)]
 pub(crate) struct Node(c_int);
 
@@ -96,22 +104,69 @@ impl Node {
         (number == 0).then_some(Self(0))
     }
 
-    /// Allocates a folio there and nowhere else.
-    fn alloc(self, gfp: bindings::gfp_t, order: u32) -> *mut bindings::page {
-        const MAPPABLE: usize = 1 << bindings::pageflags_PG_large_rmappable;
-        let gfp = gfp | 1 << bindings::___GFP_THISNODE_BIT;
-        // SAFETY: The flags allow sleeping, and this is called in process context only. By the type's invariant there is
-        // such a node; one without memory gives none.
-        let page =
-            unsafe { bindings::__folio_alloc_noprof(gfp, order, self.0, core::ptr::null_mut()) };
-        let page = page.cast::<bindings::page>();
-        if order > 0 && !page.is_null() {
-            // As one of `alloc_pages`, and not one that the memory manager may split.
-            // SAFETY: The folio has a second page, and nobody else knows it yet.
-            unsafe { (*page.add(1)).flags.f &= !MAPPABLE };
-        }
-        page
+    /// The one that the current task's memory comes from.
+    fn own() -> Self {
+        // INVARIANT: It is there now.
+        Self(helpers::numa_mem_id())
     }
+
+    /// Allocates pages, there if it can.
+    fn alloc(self, gfp: bindings::gfp_t, order: u32) -> *mut bindings::page {
+        // SAFETY: By the type's invariant, there is such a node, if perhaps without memory. The flags allow sleeping, and this is
+        // called in process context only.
+        unsafe { helpers::alloc_pages_node(self.0, gfp, order) }
+    }
+}
+
+/// Which nodes memory may come from.
+#[derive(Clone, Copy)]
+enum Place {
+    /// As the memory policy of the current task says; without one, the node of its processor first.
+    Policy,
+    /// This one first.
+    Near(Node),
+    /// No other.
+    Only(Node),
+}
+
+impl Place {
+    /// Of this node if one is given.
+    fn new(node: Option<Node>) -> Self {
+        node.map_or(Self::Policy, Self::Only)
+    }
+
+    /// The same, where the caller's threads share the work: all of them prefer the node of the caller, and not each its own.
+    fn shared(node: Option<Node>) -> Self {
+        match node {
+            None if prefers_own_node() => Self::Near(Node::own()),
+            node => Self::new(node),
+        }
+    }
+
+    /// Allocates pages.
+    fn alloc(self, gfp: bindings::gfp_t, order: u32) -> *mut bindings::page {
+        match self {
+            // SAFETY: The flags allow sleeping, and this is called in process context only.
+            Self::Policy => unsafe { bindings::alloc_pages(gfp, order) },
+            Self::Near(node) => node.alloc(gfp, order),
+            Self::Only(node) => node.alloc(gfp | 1 << bindings::___GFP_THISNODE_BIT, order),
+        }
+    }
+}
+
+/// Whether there are several nodes, and the current task has no memory policy.
+#[cfg(CONFIG_NUMA)]
+fn prefers_own_node() -> bool {
+    // SAFETY: Set while memory comes and goes, and never freed.
+    let count = unsafe { bindings::nr_node_ids };
+    // SAFETY: The task is the current one, which alone changes its policy.
+    count > 1 && unsafe { (*current!().as_ptr()).mempolicy }.is_null()
+}
+
+/// There is only one node.
+#[cfg(not(CONFIG_NUMA))]
+fn prefers_own_node() -> bool {
+    false
 }
 
 /// 2 to the `order` zeroed pages in one run, that user space may map while the kernel reads and writes them.
@@ -141,19 +196,14 @@ impl Folio {
     /// work.
     ///
     /// `index` is the number that its first page has among all pages that it is allocated with.
-    fn alloc(order: u32, index: usize, node: Option<Node>) -> Result<Self> {
+    fn alloc(order: u32, index: usize, place: Place) -> Result<Self> {
         let gfp = match order {
             0 => GFP_MAYFAIL,
             _ => GFP_EASY | 1 << bindings::___GFP_COMP_BIT,
         };
         // Not `folio_alloc`, which marks a folio of several pages as one that the memory manager may split:
         // debugfs's `split_huge_pages` then follows its `mapping`, which is null.
-        let page = match node {
-            // SAFETY: The flags allow sleeping, and this is called in process context only.
-            None => unsafe { bindings::alloc_pages(gfp | ACCOUNT, order) },
-            Some(node) => node.alloc(gfp | ACCOUNT, order),
-        };
-        let page = NonNull::new(page).ok_or(ENOMEM)?;
+        let page = NonNull::new(place.alloc(gfp | ACCOUNT, order)).ok_or(ENOMEM)?;
         // The memory manager maps a folio as a whole only if it comes before its file's end. Whoever had the page
         // before may have left any number here.
         // SAFETY: Nobody else knows the folio yet.
@@ -238,6 +288,17 @@ impl Folios {
     /// Allocates `count` pages, charged to the current memory cgroup, in folios as large as their place allows, up to
     /// what a huge entry maps, and as can be had for little work. If a node is given, all are of it.
     pub(crate) fn natural(count: usize, node: Option<Node>) -> Result<Self> {
+        Self::natural_part(0, count, Place::new(node), &|_| ())
+    }
+
+    /// The same for `count` pages of a larger allocation, from page `first` on, a multiple of [`HUGE_PAGES`]. Calls `tell` with the
+    /// number of pages after each step.
+    fn natural_part(
+        first: usize,
+        count: usize,
+        place: Place,
+        tell: &dyn Fn(usize),
+    ) -> Result<Self> {
         let mut this = Self::with_capacity(count, count.trailing_zeros().min(HUGE))?;
         let mut most = HUGE;
         let mut at: usize = 0;
@@ -247,10 +308,11 @@ impl Folios {
             }
             let left = count.saturating_sub(at);
             let order = most.min(left.ilog2()).min(at.trailing_zeros());
-            match Folio::alloc(order, at, node) {
+            match Folio::alloc(order, first.saturating_add(at), place) {
                 Ok(folio) => {
                     at = at.saturating_add(folio.pages());
                     this.push(folio)?;
+                    tell(folio.pages());
                     if at % HUGE_PAGES == 0 {
                         // What was not to be had there may be to be had here.
                         most = HUGE;
@@ -314,30 +376,90 @@ impl Folios {
     /// Allocates `count` single pages, wherever they are but in runs where that takes little work, charged to the current
     /// memory cgroup. If a node is given, all are of it.
     pub(crate) fn single(count: usize, node: Option<Node>) -> Result<Self> {
+        Self::single_part(0, count, Place::new(node), &|_| ())
+    }
+
+    /// The same for `count` pages of a larger allocation, from page `first` on. Calls `tell` with the number of pages after each
+    /// step.
+    fn single_part(first: usize, count: usize, place: Place, tell: &dyn Fn(usize)) -> Result<Self> {
         let mut this = Self::with_capacity(count, 0)?;
-        // The kernel exports no way to have a run of a node's that can be split.
-        let mut order = if node.is_some() { 0 } else { HUGE };
+        let mut order = HUGE;
         while this.pages() < count {
             if task::is_killed() {
                 return Err(EINTR);
             }
-            let left = count.saturating_sub(this.pages());
-            order = order.min(left.ilog2());
+            let at = this.pages();
+            order = order.min(count.saturating_sub(at).ilog2());
             if order == 0 {
-                this.push(Folio::alloc(0, this.pages(), node)?)?;
-            } else if this.push_run(order).is_err() {
+                this.push(Folio::alloc(0, first.saturating_add(at), place)?)?;
+            } else if this.push_run(order, place).is_err() {
                 // None so long is free; nor will be the next.
                 order = order.saturating_sub(1);
+            }
+            tell(this.pages().saturating_sub(at));
+        }
+        Ok(this)
+    }
+
+    /// Allocates `count` pages as [`Self::natural`] or, if `single`, [`Self::single`] does. All processors that the current task may
+    /// use share the work, in threads called `name`, which call `tell` with the number of pages after each step.
+    pub(crate) fn shared(
+        name: &CStr,
+        count: usize,
+        single: bool,
+        node: Option<Node>,
+        tell: &(dyn Fn(usize) + Sync),
+    ) -> Result<Self> {
+        let place = Place::shared(node);
+        let number_of_parts = count.div_ceil(PART);
+        let mut parts = KVVec::with_capacity(number_of_parts, GFP_KERNEL_ACCOUNT)?;
+        for _ in 0..number_of_parts {
+            parts.push(None, GFP_KERNEL)?;
+        }
+        let parts = KBox::pin_init(new_mutex!(parts, "Folios::shared"), GFP_KERNEL_ACCOUNT)?;
+        threads::for_each(name, number_of_parts, |number| {
+            let first = number.saturating_mul(PART);
+            let len = count.saturating_sub(first).min(PART);
+            let part = if single {
+                Self::single_part(first, len, place, tell)?
+            } else {
+                Self::natural_part(first, len, place, tell)?
+            };
+            if let Some(slot) = parts.lock().get_mut(number) {
+                *slot = Some(part);
+            }
+            Ok(())
+        })?;
+        let mut parts = core::mem::take(&mut *parts.lock());
+        Self::join(&mut parts)
+    }
+
+    /// Joins parts of an allocation, in order. Each but the last has [`PART`] pages.
+    fn join(parts: &mut [Option<Self>]) -> Result<Self> {
+        let mut grain = HUGE;
+        let mut count: usize = 0;
+        for part in parts.iter() {
+            let part = part.as_ref().ok_or(ENOMEM)?;
+            grain = grain.min(part.grain);
+            count = count.saturating_add(part.pages());
+        }
+        let mut this = Self::with_capacity(count.wrapping_shr(grain), grain)?;
+        for mut part in parts.iter_mut().filter_map(Option::take) {
+            let copies = 1_usize.wrapping_shl(part.grain.saturating_sub(grain));
+            // INVARIANT: There are none in the part any more, whose references are now ours.
+            for folio in &core::mem::take(&mut part.table) {
+                for _ in 0..copies {
+                    // There is room.
+                    this.table.push(*folio, GFP_KERNEL)?;
+                }
             }
         }
         Ok(this)
     }
 
     /// Adds 2 to the `order` pages, at least two, in one physical run, each with a life of its own. There is room for them.
-    fn push_run(&mut self, order: u32) -> Result {
-        // SAFETY: The flags allow sleeping, and this is called in process context only.
-        let first = unsafe { bindings::alloc_pages(GFP_EASY | ACCOUNT, order) };
-        let first = NonNull::new(first).ok_or(ENOMEM)?;
+    fn push_run(&mut self, order: u32, place: Place) -> Result {
+        let first = NonNull::new(place.alloc(GFP_EASY | ACCOUNT, order)).ok_or(ENOMEM)?;
         // SAFETY: The pages were just allocated in one, not as a compound page, and are ours.
         unsafe { bindings::split_page(first.as_ptr(), order) };
         for index in 0..1_usize.wrapping_shl(order) {
@@ -368,7 +490,8 @@ impl Folios {
             return None;
         }
         let mut this = Self::with_capacity(1, order).ok()?;
-        this.push(Folio::alloc(order, 0, node).ok()?).ok()?;
+        this.push(Folio::alloc(order, 0, Place::new(node)).ok()?)
+            .ok()?;
         Some(this)
     }
 
@@ -377,8 +500,8 @@ impl Folios {
         let mut this = Self::with_capacity(count, 0)?;
         let (node, gfp) = match node {
             Some(Node(number)) => (number, GFP_MAYFAIL | 1 << bindings::___GFP_THISNODE_BIT),
-            // The node to start at: there must be one, and `numa_mem_id()` is inline in C.
-            None => (Page::alloc_page(GFP_KERNEL)?.nid(), GFP_MAYFAIL),
+            // The node to start at: there must be one.
+            None => (Node::own().0, GFP_MAYFAIL),
         };
         // SAFETY: The flags allow sleeping, and this is called in process context only; the node has memory, and
         // no other is left out but by the flags.
@@ -572,6 +695,12 @@ impl FolioPage<'_> {
     /// How the processor caches it.
     pub(super) fn cache(&self) -> Cache {
         self.cache
+    }
+
+    /// The page and where its folio ends: what is between has the same cache mode.
+    pub(super) fn rest(&self) -> (*mut bindings::page, *mut bindings::page) {
+        let pages = 1_usize.wrapping_shl(self.order);
+        (self.as_raw(), self.head.as_ptr().wrapping_add(pages))
     }
 
     /// Takes another reference, for a page table entry that is being made.

@@ -28,6 +28,16 @@ unsafe extern "C" {
     #[cfg(CONFIG_NUMA)]
     #[link_name = "chrmem_node_has_memory"]
     pub(super) fn node_has_memory(number: c_int) -> bool;
+    /// Takes nothing.
+    #[link_name = "chrmem_numa_mem_id"]
+    pub(super) safe fn numa_mem_id() -> c_int;
+    /// Takes a node that was there once, and flags that fit to the context.
+    #[link_name = "chrmem_alloc_pages_node"]
+    pub(super) fn alloc_pages_node(
+        node: c_int,
+        gfp: bindings::gfp_t,
+        order: c_uint,
+    ) -> *mut bindings::page;
     /// Takes an array of so many valid pages.
     #[link_name = "chrmem_vmap"]
     pub(super) fn vmap(
@@ -49,6 +59,9 @@ unsafe extern "C" {
     /// The protection of the kernel's own memory.
     #[link_name = "chrmem_page_kernel"]
     pub(super) safe fn page_kernel() -> bindings::pgprot_t;
+    /// Takes any protection. Whether the processor may write what is mapped with it.
+    #[link_name = "chrmem_pgprot_write"]
+    pub(super) safe fn pgprot_write(protection: bindings::pgprot_t) -> bool;
     /// Takes any protection.
     #[link_name = "chrmem_pgprot_writecombine"]
     pub(super) safe fn pgprot_writecombine(protection: bindings::pgprot_t) -> bindings::pgprot_t;
@@ -79,6 +92,9 @@ unsafe extern "C" {
     #[link_name = "chrmem_dma_dev_need_sync"]
     pub(super) fn dma_dev_need_sync(device: *const bindings::device) -> bool;
 
+    /// Takes nothing. A task that is running and was about to wait goes on.
+    #[link_name = "chrmem_set_current_running"]
+    pub(super) safe fn set_current_running();
     /// Takes a file that nobody else uses yet.
     #[link_name = "chrmem_set_nocmtime"]
     pub(super) fn set_nocmtime(file: *mut bindings::file);

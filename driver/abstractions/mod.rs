@@ -9,6 +9,7 @@
 #![deny(clippy::arithmetic_side_effects)]
 
 mod arch;
+pub(crate) mod atomic;
 pub(crate) mod bytes;
 pub(crate) mod cache;
 pub(crate) mod capability;
@@ -32,6 +33,7 @@ pub(crate) mod revocable;
 mod rwsem;
 mod splice;
 pub(crate) mod task;
+pub(crate) mod threads;
 pub(crate) mod vma;
 mod vmap;
 pub(crate) mod wait;

@@ -249,23 +249,40 @@ pub(super) unsafe fn install<T: VmOperations>(this: &T, vma: &VmaNew, setup: &Se
 /// Maps all of a small mapping of folios, which costs less than the first fault would, and that
 /// is as much as one would map. What is not in the mapping's cache mode is left out.
 fn map_now<T: VmOperations>(this: &T, vma: &VmaNew, cache: Cache) {
-    let has_failed = has_failed_memory();
     let mut pages = [core::ptr::null_mut(); AROUND_PAGES];
     let mut count: usize = 0;
-    let all = first_page(vma)..first_page(vma).saturating_add(bytes(vma) / PAGE);
-    for (slot, page) in pages.iter_mut().zip(all) {
-        let Some(Page::Folio(page)) = this.page(page) else {
-            break;
-        };
-        if page.cache() != cache || (has_failed && page.has_failed()) {
-            break;
-        }
-        *slot = page.as_raw();
+    let all = folio_pages(this, first_page(vma), cache).take((bytes(vma) / PAGE) as usize);
+    for (slot, page) in pages.iter_mut().zip(all.map_while(|page| page)) {
+        *slot = page;
         count = count.saturating_add(1);
     }
     // SAFETY: The VMA is being set up and write-locked. It is one of folios, so not `VM_PFNMAP`. It has as many pages as
     // there are; `this`, which is borrowed, keeps them. If it fails, faults will map what is missing.
     unsafe { insert(vma, vma.start(), pages.get_mut(..count).unwrap_or_default()) };
+}
+
+/// Pages of the address space from `first` on, each with what is mapped there if it is of a folio, in this cache mode, and has not
+/// failed.
+fn folio_pages<T: VmOperations>(
+    this: &T,
+    first: u64,
+    cache: Cache,
+) -> impl Iterator<Item = Option<*mut bindings::page>> + use<'_, T> {
+    let has_failed = has_failed_memory();
+    // What is left of the last folio.
+    let (mut next, mut end) = (core::ptr::null_mut(), core::ptr::null_mut());
+    (first..).map(move |page| {
+        if next == end {
+            match this.page(page)? {
+                Page::Folio(page) if page.cache() == cache => (next, end) = page.rest(),
+                _ => return None,
+            }
+        }
+        let page = next;
+        next = page.wrapping_add(1);
+        // SAFETY: It is one of a folio, which `this` keeps.
+        (!(has_failed && unsafe { has_failed_page(page, 1) })).then_some(page)
+    })
 }
 
 /// Maps `pages` from `address` on, as `vm_page_prot` says; whether all of them were mapped by this. It stops where something
@@ -556,7 +573,7 @@ impl Fault {
         let is_in_table = start % TABLE <= TABLE.saturating_sub(bytes);
         is_in_table
             && self.page_at(vma, start, bytes).is_some()
-            && !(self.write && is_told_of_stores(vma, page.cache()))
+            && !(self.write && is_told_of_stores(vma))
             && !page.is_in_failed()
     }
 
@@ -575,22 +592,17 @@ unsafe extern "C" fn fault<T: VmOperations>(vmf: *mut bindings::vm_fault) -> bin
     let fault = unsafe { Fault::new(vmf) };
     // SAFETY: A fault's VMA is valid, locked for the call, and has this table from `install`.
     let (this, vma): (&T, _) = unsafe { (private(fault.vma), fault.vma()) };
+    // SAFETY: The fault is ours to answer. The memory manager takes over the reference.
+    let give = |page: &FolioPage<'_>| unsafe { (*vmf).page = page.get() };
     match page_for(this, vma, fault.page) {
+        Some(Page::Folio(page)) if !fault.is_copy(vma) && fault.is_of_whole(vma, &page) => {
+            give(&page);
+            0
+        }
         Some(page) if page.has_failed() => bindings::vm_fault_reason_VM_FAULT_HWPOISON,
-        Some(Page::Folio(page)) if fault.is_copy(vma) => {
-            // SAFETY: The fault is ours to answer. The memory manager takes over the reference.
-            unsafe { (*vmf).page = page.get() };
-            0
-        }
-        Some(Page::Folio(page)) if fault.is_of_whole(vma, &page) => {
-            // SAFETY: As above.
-            unsafe { (*vmf).page = page.get() };
-            0
-        }
-        // The memory manager calls `page_mkwrite` only for a page that it is given.
-        Some(Page::Folio(page)) if fault.write && is_tracked(vma) => {
-            // SAFETY: As above.
-            unsafe { (*vmf).page = page.get() };
+        // The memory manager makes a copy only of a page that it is given, and calls `page_mkwrite` only for such a one.
+        Some(Page::Folio(page)) if fault.is_copy(vma) || fault.write && is_tracked(vma) => {
+            give(&page);
             0
         }
         // SAFETY: The fault is valid for the call, `fault` was made of it, and a folio fits only to a VMA of
@@ -651,18 +663,12 @@ unsafe extern "C" fn map_pages(
     0
 }
 
-/// Whether the memory manager, or the kernel for somebody, notes the first store to each page of a shared mapping
-/// (soft-dirty), which has this cache mode: entries are made read-only then.
-fn is_told_of_stores(vma: &VmaRef, cache: Cache) -> bool {
-    // SAFETY: A `VmaRef` is valid and at least read-locked. The flags can be any.
-    let (now, otherwise) = unsafe {
-        let vma = &*vma.as_ptr();
-        (
-            vma.vm_page_prot,
-            bindings::vm_get_page_prot(vma.__bindgen_anon_2.vm_flags),
-        )
-    };
-    now.pgprot != cache.protect(otherwise).pgprot
+/// Whether the memory manager, or the kernel for somebody, notes the first store to each page of a shared mapping that can be
+/// written (soft-dirty): entries are made read-only then.
+fn is_told_of_stores(vma: &VmaRef) -> bool {
+    // SAFETY: A `VmaRef` is valid and at least read-locked.
+    let protection = unsafe { (*vma.as_ptr()).vm_page_prot };
+    !helpers::pgprot_write(protection)
 }
 
 /// Maps the frame that a fault is about.
@@ -711,26 +717,16 @@ unsafe fn fault_around<T: VmOperations>(
     if unsafe { PmdState::of(vmf) } == PmdState::Huge {
         return DONE;
     }
-    let has_failed = has_failed_memory();
     let start = (fault.address & !(AROUND - 1)).max(vma.start() as u64);
     let end = (fault.address | (AROUND - 1)).min(vma.end() as u64);
-    // What has the address, and fits as `page` does.
-    let at = |address| {
-        let around = fault.page_at(vma, address, PAGE)?;
-        match this.page(around)? {
-            Page::Folio(around) => {
-                let fits = around.cache() == page.cache() && !(has_failed && around.has_failed());
-                fits.then(|| around.as_raw())
-            }
-            Page::Frame(_) => None,
-        }
-    };
+    let before = fault.address.saturating_sub(start) / PAGE;
+    let around = folio_pages(this, fault.page.saturating_sub(before), page.cache());
     // Those that come without a gap, with the one that the fault is about among them.
     let mut pages = [core::ptr::null_mut(); AROUND_PAGES];
     let mut first = start;
     let mut count: usize = 0;
-    for address in (start..end).step_by(PAGE_SIZE) {
-        match (at(address), pages.get_mut(count)) {
+    for (address, page) in (start..end).step_by(PAGE_SIZE).zip(around) {
+        match (page, pages.get_mut(count)) {
             (Some(raw), Some(slot)) => {
                 *slot = raw;
                 count = count.saturating_add(1);
@@ -942,7 +938,7 @@ unsafe fn insert_giant(
     // the VMA.
     let (is_none, vma) = unsafe { (helpers::pud_none(vmf), fault.vma()) };
     // A store to an entry that is read-only, now or once it is made: smaller ones take it.
-    let is_noted = fault.write && is_told_of_stores(vma, frame.cache);
+    let is_noted = fault.write && is_told_of_stores(vma);
     if !is_none || is_noted || !helpers::has_pud_entries() {
         return bindings::vm_fault_reason_VM_FAULT_FALLBACK;
     }

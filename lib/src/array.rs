@@ -76,7 +76,8 @@ impl<'a, T: FromBytes + IntoBytes + Immutable> Array<'a, T> {
     ///
     /// # Errors
     ///
-    /// [`Error::NoElement`] if there is none, [`Error::Gone`] if the mapping's file has become shorter.
+    /// [`Error::NoElement`] if there is none, [`Error::Gone`] if the mapping's file has become shorter,
+    /// [`Error::Revoked`] if its hardware is gone.
     ///
     /// ```
     /// let memory = chrmem::Mapping::anonymous(4096)?;
@@ -199,7 +200,8 @@ impl<'a, W: Word> Array<'a, W> {
     /// # Errors
     ///
     /// [`Error::NoElement`] if there is none, [`Error::Misaligned`] if the view does not start at a multiple of the
-    /// integer's size, [`Error::CanShrink`] if the mapping's file can become shorter, [`Error::ReadOnly`].
+    /// integer's size, [`Error::CanShrink`] if the mapping's file can become shorter, [`Error::ReadOnly`],
+    /// [`Error::Revoked`] if its hardware is gone.
     ///
     /// ```
     /// use std::sync::atomic::Ordering::Relaxed;

@@ -13,7 +13,8 @@ use std::sync::atomic::Ordering;
 /// up to eight bytes is atomic, whatever else happens to the same bytes; the accesses are made by assembly.
 ///
 /// On a `physical` window, loads and stores are what they are elsewhere, but few devices know the others, which
-/// read and write at once.
+/// read and write at once. The methods give values, not errors: where the hardware is gone, these are zeroes, and
+/// [`Mapping::check`](crate::Mapping::check) tells.
 ///
 /// ```
 /// use std::sync::atomic::Ordering;

@@ -6,7 +6,7 @@ use crate::changes::{Changes, WatchChanges};
 use crate::cpu_access::{CpuAccess, Direction};
 use crate::error::{Error, Result};
 use crate::file::{File, Paging};
-use crate::info::{CacheMode, Info, MemoryKind, Window};
+use crate::info::{Info, Window};
 use crate::map_options::{limits, MapOptions};
 use crate::mapping::Mapping;
 use crate::raw::{self, Backing};
@@ -42,9 +42,8 @@ pub struct Device {
     fd: OwnedFd,
     /// Whether it is a chrmem device, and not a file that stands in for one.
     checked: bool,
-    /// The offsets of its windows that are cached RAM, once they were asked for: an open file's windows stay
-    /// what they are.
-    ram: OnceLock<Vec<Range<u64>>>,
+    /// What is behind which of its offsets, once that was asked for: an open file's windows stay what they are.
+    backings: OnceLock<Vec<(Range<u64>, Backing)>>,
 }
 
 impl Device {
@@ -105,7 +104,7 @@ impl Device {
         Self {
             fd,
             checked: false,
-            ram: OnceLock::new(),
+            backings: OnceLock::new(),
         }
     }
 
@@ -115,33 +114,26 @@ impl Device {
             return self.file().paging(range.end);
         }
         // Where that cannot be told, mapping will fail, and tell why.
-        let is_ram = self
-            .ram()
-            .is_ok_and(|ram| ram.iter().any(|window| window.contains(&range.start)));
+        let found = self.backings().ok().and_then(|backings| {
+            let mut all = backings.iter();
+            all.find(|(offsets, _)| offsets.contains(&range.start))
+        });
         Ok(Paging {
             page: page_size() as u64,
-            backing: match is_ram {
-                true => Backing::Ram,
-                false => Backing::Device,
-            },
+            backing: found.map_or(Backing::RevocableDevice, |(_, backing)| *backing),
         })
     }
 
-    /// The offsets of its windows that are cached RAM.
-    fn ram(&self) -> Result<&[Range<u64>]> {
-        if let Some(known) = self.ram.get() {
+    /// What is behind its offsets.
+    fn backings(&self) -> Result<&[(Range<u64>, Backing)]> {
+        if let Some(known) = self.backings.get() {
             return Ok(known);
         }
-        let is_ram = |window: &Window| {
-            matches!(
-                window.memory,
-                MemoryKind::Pages | MemoryKind::Contiguous | MemoryKind::Dma
-            ) && window.cache == CacheMode::Cached
-        };
-        let windows = self.windows()?.into_iter().filter(is_ram);
+        let windows = self.windows()?;
+        let backing = |window: &Window| (window.range(), window.backing());
         Ok(self
-            .ram
-            .get_or_init(|| windows.map(|it| it.range()).collect()))
+            .backings
+            .get_or_init(|| windows.iter().map(backing).collect()))
     }
 
     /// What the device tells of itself.
@@ -159,11 +151,12 @@ impl Device {
         self.file().info()
     }
 
-    /// What the device tells of window `index`, counted from zero in order of offset.
+    /// What the device tells of window `index`, counted from zero in order of offset: what it is, and whether its
+    /// hardware is gone.
     ///
     /// # Errors
     ///
-    /// `INVAL` if there is no such window.
+    /// `INVAL` if there is no such window, `NODEV` if the device was destroyed, or no window of it is left.
     ///
     /// ```no_run
     /// let first = chrmem::Device::open("/dev/chrmem0")?.window(0)?;

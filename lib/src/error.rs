@@ -96,6 +96,17 @@ pub enum Error {
         errno: Errno,
     },
 
+    /// The memory of a mapping was taken away, because it belonged to hardware that was unplugged, or unbound from its
+    /// driver. What was read is nothing, and what was written is lost. The [`errno`](Self::errno) is `NODEV`, as that of calls.
+    #[error(
+        "cannot access the mapping of {file}: its hardware was unplugged, or unbound from its driver; \
+         once that is back, make or open the device again, and map it anew"
+    )]
+    Revoked {
+        /// The file that was mapped, as it was called then.
+        file: String,
+    },
+
     /// An access that only the processor can do, an atomic one, is not possible: the file behind the
     /// mapping can become shorter, which would end the process.
     #[error(
@@ -199,7 +210,7 @@ pub enum Error {
 
 impl Error {
     /// The kernel's reason, if it was the kernel that refused. For [`NotADevice`](Self::NotADevice), it is what
-    /// files answer to commands that they do not know: `NOTTY`.
+    /// files answer to commands that they do not know: `NOTTY`; for [`Revoked`](Self::Revoked), it is `NODEV`.
     ///
     /// ```
     /// use chrmem::{Device, Errno};
@@ -213,6 +224,7 @@ impl Error {
         match self {
             Self::Refused { errno, .. } | Self::Gone { errno, .. } => Some(*errno),
             Self::NotADevice { .. } => Some(Errno::NOTTY),
+            Self::Revoked { .. } => Some(Errno::NODEV),
             _ => None,
         }
     }

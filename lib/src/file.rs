@@ -192,13 +192,13 @@ impl File<'_> {
                         Backing::Fleeting
                     }
                 } else if DEVICES_FILES.contains(&file_system) {
-                    Backing::Device
+                    Backing::RevocableDevice
                 } else {
                     Backing::Fleeting
                 }
             }
             FileType::BlockDevice => Backing::Fleeting,
-            _ => Backing::Device,
+            _ => Backing::RevocableDevice,
         };
         Ok(Paging { page, backing })
     }

@@ -2,6 +2,7 @@
 
 //! What a device tells of itself and of its windows.
 
+use crate::raw::Backing;
 use chrmem_uapi::abi;
 use std::fmt;
 use std::ops::Range;
@@ -70,9 +71,28 @@ pub struct Window {
     pub address: Option<u64>,
     /// Whether stores into it are noticed: [`Device::changes`](crate::Device::changes) tells them.
     pub tracked: bool,
+    /// Whether its memory belongs to hardware that can be unplugged, or unbound from its driver: then it is taken
+    /// away, also from mappings.
+    pub revocable: bool,
+    /// Whether it was. It stays so: the device has to be destroyed, and made again.
+    pub gone: bool,
 }
 
 impl Window {
+    /// What is behind a mapping of it.
+    pub(crate) fn backing(&self) -> Backing {
+        let is_memory = matches!(
+            self.memory,
+            MemoryKind::Pages | MemoryKind::Contiguous | MemoryKind::Dma
+        );
+        match (is_memory && self.cache == CacheMode::Cached, self.revocable) {
+            (true, false) => Backing::Ram,
+            (true, true) => Backing::RevocableRam,
+            (false, false) => Backing::Device,
+            (false, true) => Backing::RevocableDevice,
+        }
+    }
+
     /// The device's offsets that the window covers.
     ///
     /// ```no_run
@@ -104,6 +124,8 @@ impl From<abi::Window> for Window {
             access: window.access.into(),
             address: (window.address != abi::ADDRESS_UNKNOWN).then_some(window.address),
             tracked: window.flags & abi::WINDOW_TRACKED != 0,
+            revocable: window.flags & abi::WINDOW_REVOCABLE != 0,
+            gone: window.flags & abi::WINDOW_GONE != 0,
         }
     }
 }
@@ -251,7 +273,8 @@ mod tests {
         assert_eq!((window.index, window.name.as_str()), (3, "buffer"));
         assert_eq!(window.range(), 4096..12288);
         assert_eq!(window.address, None);
-        assert!(!window.tracked);
+        assert!(!window.tracked && !window.revocable && !window.gone);
+        assert_eq!(window.backing(), Backing::Device);
         assert_eq!(window.memory, MemoryKind::Dma);
         assert_eq!(window.cache, CacheMode::WriteCombine);
         assert_eq!(
@@ -267,6 +290,17 @@ mod tests {
 
         raw.flags = abi::WINDOW_TRACKED;
         assert!(Window::from(raw).tracked);
+
+        raw.flags = abi::WINDOW_REVOCABLE | abi::WINDOW_GONE;
+        let window = Window::from(raw);
+        assert!(!window.tracked && window.revocable && window.gone);
+        assert_eq!(window.backing(), Backing::RevocableDevice);
+        raw.cache = abi::CACHE_CACHED;
+        assert_eq!(Window::from(raw).backing(), Backing::RevocableRam);
+        raw.memory = abi::MEMORY_PHYSICAL;
+        assert_eq!(Window::from(raw).backing(), Backing::RevocableDevice);
+        (raw.memory, raw.flags) = (abi::MEMORY_PAGES, 0);
+        assert_eq!(Window::from(raw).backing(), Backing::Ram);
     }
 
     #[test]

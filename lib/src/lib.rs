@@ -32,6 +32,7 @@
 //! | load and store atomically | [`Mapping::load`], [`Mapping::store`], [`Mapping::atomic`], [`Array::atomic`] |
 //! | do all of that with a part of a mapping | [`View`] |
 //! | tell others of a change, and wait for theirs | [`Device::notify`], [`Device::wait`] |
+//! | learn that hardware was unplugged under a mapping | [`Mapping::check`], [`Window::gone`] |
 //! | learn which pages others have stored into | [`Device::changes`], [`Device::watch_changes`] |
 //! | stream records to another process | [`ring`] |
 //! | share memory with hardware | [`Device::export`], [`Device::sync`] |

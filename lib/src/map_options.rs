@@ -162,7 +162,7 @@ impl MapOptions {
     /// such window, [`Error::PastEnd`] if the range leaves it. Without a window, `NXIO` if the range
     /// starts in none, `INVAL` if it runs past its window's end. `ACCESS` if the window cannot be
     /// written but the device was opened so; [`read_only`](Self::read_only) helps. `INVAL` for
-    /// a private mapping of what is not cached RAM.
+    /// a private mapping of what is not cached RAM. `NODEV` if the window's hardware is gone, or the device was destroyed.
     ///
     /// ```no_run
     /// let device = chrmem::Device::open("/dev/chrmem0")?;
@@ -201,10 +201,9 @@ impl MapOptions {
     ///
     /// Files that cannot become shorter are free of that: a memfd that was sealed against shrinking, secret
     /// memory (`memfd_secret`), a dma-buf, and the memory of devices, such as a PCI device's BAR in sysfs or
-    /// another character device. But a device can be unplugged while its memory is mapped. Some drivers take
-    /// the mapping away then, and an access ends the process with `SIGBUS`, as one to failing RAM does: the
-    /// kernel has no call that would copy such memory instead. So do chrmem's own devices with windows of `physical` or `dma`
-    /// memory that belong to hardware; windows of RAM stay.
+    /// another character device. But a device can be unplugged while its memory is mapped, and then its driver
+    /// may take the memory away: an access is [`Error::Revoked`], as
+    /// [`Mapping`] says. Only an access to RAM that has failed (a machine check) ends the process, with `SIGBUS`.
     ///
     /// # Errors
     ///
@@ -267,7 +266,7 @@ impl MapOptions {
     ) -> Result<Mapping> {
         let paging = Paging {
             page,
-            // Whatever it is, this is right.
+            // Whatever it is, this is right: the caller promises that it stays.
             backing: Backing::Device,
         };
         self.map_as(file, range, |_| Ok((!self.read_only, paging)))
@@ -349,7 +348,10 @@ impl MapOptions {
             lock: self.lock,
             backing,
         };
-        let pages = Pages::map(file.0, first_page, size, terms).map_err(refused)?;
+        let mut pages = Pages::map(file.0, first_page, size, terms).map_err(refused)?;
+        if backing.is_revocable() {
+            pages = pages.guarded(file.name());
+        }
         Ok(Mapping::new(pages.narrow(lead, length), start))
     }
 }

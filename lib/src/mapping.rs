@@ -26,6 +26,21 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 ///
 /// A mapping may be used by several threads at the same time. A child made by `fork` has it too.
 ///
+/// # Hardware that goes
+///
+/// Memory of hardware is taken away from all mappings when the hardware is unplugged, or unbound from its driver:
+/// windows that are [`revocable`](crate::Window::revocable), and files of other drivers. Then an access finds
+/// zeroes, and gives an error, [`Error::Revoked`]; so does every later one. What gives no result of its own, as an
+/// [`Atomic`]'s methods and code that uses [`as_ptr`](Self::as_ptr), also finds zeroes: ask [`check`](Self::check) afterwards.
+/// A store that the hardware no longer gets may only be noticed by the next access.
+///
+/// For that, the first such mapping of a process installs a handler of `SIGBUS`, which stays. A process that maps RAM
+/// only never gets one. The handler replaces a mapping whose memory was taken away by zeroes of the process's own. All
+/// other signals go on to the handler that was there before, or have their default effect: a program's own faults are its
+/// own. A handler that is installed later must call the one that it replaces, as this one does. A thread must not block
+/// `SIGBUS`: the kernel ends the process then. Programs that want no handler map by
+/// [`map_plain`](crate::MapOptions::map_plain).
+///
 /// ```
 /// use chrmem::Mapping;
 ///
@@ -125,7 +140,7 @@ impl Mapping {
 
     /// Whether the mapping's bytes can go away, because its file can become shorter or its disk can fail. Then
     /// every access is a system call, and atomic ones are not possible:
-    /// [`MapOptions::map_file`](crate::MapOptions::map_file) says more, also of devices that are unplugged.
+    /// [`MapOptions::map_file`](crate::MapOptions::map_file) says more.
     ///
     /// ```
     /// assert!(!chrmem::Mapping::anonymous(100)?.can_shrink());
@@ -134,6 +149,30 @@ impl Mapping {
     #[must_use]
     pub fn can_shrink(&self) -> bool {
         self.all().can_shrink()
+    }
+
+    /// Fails if an access up to now, by any thread, found that the mapping's memory was taken away: see
+    /// [above](Mapping#hardware-that-goes). For accesses that give no result of their own.
+    ///
+    /// This accesses nothing. [`Device::window`](crate::Device::window) tells whether the hardware is gone, also where nobody
+    /// has accessed it since.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Revoked`].
+    ///
+    /// ```
+    /// use std::sync::atomic::Ordering;
+    ///
+    /// let memory = chrmem::Mapping::anonymous(4096)?;
+    /// let status = memory.atomic::<u32>(16)?.load(Ordering::Acquire);
+    /// // If the hardware was gone, it is no status.
+    /// memory.check()?;
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    #[inline]
+    pub fn check(&self) -> Result<()> {
+        self.all().check()
     }
 
     /// All of it, as a view.
@@ -171,7 +210,7 @@ impl Mapping {
     /// # Errors
     ///
     /// [`Error::OutOfBounds`] if that many bytes do not follow `offset`; nothing is copied then.
-    /// [`Error::Gone`] if the file has become shorter.
+    /// [`Error::Gone`] if the file has become shorter, [`Error::Revoked`] if the hardware is gone.
     ///
     /// ```no_run
     /// let memory = chrmem::Device::open("/dev/chrmem0")?.map(..)?;
@@ -190,7 +229,7 @@ impl Mapping {
     ///
     /// [`Error::OutOfBounds`] if that many bytes do not follow `offset`; [`Error::ReadOnly`] if the
     /// device was opened read-only; nothing is copied then. [`Error::Gone`] if the file has become
-    /// shorter.
+    /// shorter, [`Error::Revoked`] if the hardware is gone.
     ///
     /// ```no_run
     /// let memory = chrmem::Device::open("/dev/chrmem0")?.map(..)?;
@@ -272,7 +311,7 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// [`Error::OutOfBounds`], [`Error::Misaligned`], [`Error::CanShrink`].
+    /// [`Error::OutOfBounds`], [`Error::Misaligned`], [`Error::CanShrink`], [`Error::Revoked`].
     ///
     /// # Panics
     ///
@@ -335,7 +374,8 @@ impl Mapping {
     ///
     /// # Errors
     ///
-    /// [`Error::Gone`] if the mapping's file has become shorter, or what `write(2)` answers.
+    /// [`Error::Gone`] if the mapping's file has become shorter, [`Error::Revoked`] if its hardware is gone, or what `write(2)`
+    /// answers.
     ///
     /// ```
     /// let memory = chrmem::Mapping::anonymous(7)?;
@@ -363,5 +403,202 @@ impl Mapping {
     #[inline]
     pub fn as_ptr(&self) -> *mut u8 {
         self.all().as_ptr()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::raw::{Backing, Terms};
+    use rustix::fd::OwnedFd;
+    use rustix::fs::{ftruncate, memfd_create, MemfdFlags};
+    use rustix::param::page_size;
+    use std::process::Command;
+    use std::sync::atomic::AtomicUsize;
+    use std::thread;
+
+    const SIZE: usize = 1 << 20;
+
+    /// Whether a test has its process for itself. If not, it runs in one of its own: other tests use a library that
+    /// handles SIGBUS without regard for others.
+    fn is_alone(test: &str) -> bool {
+        const ALONE: &str = "CHRMEM_TEST_IS_ALONE";
+        if std::env::var_os(ALONE).is_some() {
+            return true;
+        }
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", &format!("mapping::tests::{test}")]);
+        let output = command.env(ALONE, "").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{}: {text}", output.status);
+        assert!(text.contains("1 passed"), "{text}");
+        false
+    }
+
+    /// What stands in for hardware: it goes when it becomes shorter. All its bytes are sevens.
+    fn hardware(backing: Backing, start: usize) -> (OwnedFd, Mapping) {
+        let fd = memfd_create("hardware", MemfdFlags::CLOEXEC).unwrap();
+        ftruncate(&fd, SIZE as u64).unwrap();
+        let terms = Terms {
+            writable: true,
+            private: false,
+            populate: false,
+            lock: false,
+            backing,
+        };
+        let pages = Pages::map(fd.as_fd(), 0, SIZE, terms).unwrap();
+        let pages = pages.guarded("/dev/hardware".into());
+        let memory = Mapping::new(pages.narrow(start, SIZE - start), start as u64);
+        memory.copy_from(0, &vec![7; SIZE - start]).unwrap();
+        (fd, memory)
+    }
+
+    fn go(hardware: &OwnedFd) {
+        ftruncate(hardware, 0).unwrap();
+    }
+
+    const KINDS: [Backing; 2] = [Backing::RevocableRam, Backing::RevocableDevice];
+    const WAYS: usize = 12;
+
+    /// Loads or stores sevens at `at`, in one of several ways.
+    fn access(memory: &Mapping, way: usize, at: usize) -> Result<()> {
+        let mut bytes = [0; 100];
+        let loaded = match way {
+            0 => memory.read::<u32>(at)? == 0x0707_0707,
+            1 => memory.read::<[u8; 5]>(at + 1)? == [7; 5],
+            2 => memory.load::<u16>(at, Ordering::Acquire)? == 0x0707,
+            3 => memory.array::<u8>().get(at)? == 7,
+            4 => {
+                let part = memory.view(at..at + 100)?;
+                let found: Result<Vec<u16>> = part.array().iter().collect();
+                found? == [0x0707; 50]
+            }
+            5 => {
+                memory.copy_to(at, &mut bytes)?;
+                bytes == [7; 100]
+            }
+            6 => {
+                memory.copy_to(at, &mut bytes[..9])?;
+                bytes[..9] == [7; 9]
+            }
+            7 => memory.copy_from(at, &[7; 100]).map(|()| true)?,
+            8 => memory.write(at, &0x0707_u16).map(|()| true)?,
+            9 => memory
+                .store(at, 0x0707_0707_u32, Ordering::Release)
+                .map(|()| true)?,
+            10 => memory.array().set(at / 3, &[7_u8; 3]).map(|()| true)?,
+            _ => {
+                // A file that takes them, unlike /dev/null.
+                let file = memfd_create("copy", MemfdFlags::CLOEXEC).unwrap();
+                memory.view(at..at + 1)?.write_to(file).map(|()| true)?
+            }
+        };
+        assert!(loaded, "way {way} at {at}");
+        Ok(())
+    }
+
+    fn is_refused(memory: &Mapping) {
+        for way in 0..WAYS {
+            let error = access(memory, way, 0).unwrap_err();
+            assert!(matches!(&error, Error::Revoked { file } if file == "/dev/hardware"));
+            assert_eq!(error.errno(), Some(rustix::io::Errno::NODEV));
+        }
+        assert!(matches!(memory.check(), Err(Error::Revoked { .. })));
+        assert!(matches!(memory.atomic::<u8>(0), Err(Error::Revoked { .. })));
+    }
+
+    #[test]
+    fn each_access_finds_out_that_the_hardware_is_gone() {
+        if !is_alone("each_access_finds_out_that_the_hardware_is_gone") {
+            return;
+        }
+        for backing in KINDS {
+            for way in 0..WAYS {
+                // Not from the first byte on, and not up to the last page's end.
+                let (fd, memory) = hardware(backing, 8);
+                let (_other_fd, other) = hardware(backing, 0);
+                (0..WAYS).for_each(|way| access(&memory, way, 4096).unwrap());
+                go(&fd);
+                memory.check().unwrap();
+                // The processor stores before it knows.
+                let error = access(&memory, way, SIZE / 2).unwrap_err();
+                assert!(matches!(error, Error::Revoked { .. }), "{error:?}");
+                is_refused(&memory);
+                // Nobody else's memory is gone.
+                (0..WAYS).for_each(|way| access(&other, way, 4096).unwrap());
+                other.check().unwrap();
+            }
+        }
+    }
+
+    /// In every thread, what an access gives is what was there, or an error.
+    #[test]
+    fn no_thread_takes_what_is_there_instead_for_the_hardware_s() {
+        if !is_alone("no_thread_takes_what_is_there_instead_for_the_hardware_s") {
+            return;
+        }
+        for round in 0..30 {
+            let (fd, memory) = hardware(KINDS[round % 2], 0);
+            let count = AtomicUsize::new(0);
+            thread::scope(|scope| {
+                let threads: Vec<_> = (0..WAYS)
+                    .map(|way| {
+                        let (memory, count) = (&memory, &count);
+                        scope.spawn(move || {
+                            (0..1_000_000).find_map(|at| {
+                                count.fetch_add(1, Ordering::Relaxed);
+                                access(memory, way, at * 4096 % SIZE).err()
+                            })
+                        })
+                    })
+                    .collect();
+                while count.load(Ordering::Relaxed) < 20 * WAYS {
+                    thread::yield_now();
+                }
+                go(&fd);
+                for thread in threads {
+                    let error = thread.join().unwrap();
+                    assert!(matches!(error, Some(Error::Revoked { .. })), "{error:?}");
+                }
+            });
+            is_refused(&memory);
+        }
+    }
+
+    #[test]
+    fn what_gives_values_gives_zeroes_and_can_be_checked() {
+        if !is_alone("what_gives_values_gives_zeroes_and_can_be_checked") {
+            return;
+        }
+        let (fd, memory) = hardware(Backing::RevocableDevice, 0);
+        let word = memory.atomic::<u64>(16).unwrap();
+        let (other, byte) = (memory.atomic::<u32>(page_size()), memory.atomic::<u8>(5));
+        assert_eq!(word.load(Ordering::Acquire), 0x0707_0707_0707_0707);
+        go(&fd);
+        assert_eq!(word.load(Ordering::Acquire), 0);
+        assert!(memory.check().is_err());
+        assert_eq!(other.unwrap().fetch_add(1, Ordering::AcqRel), 0);
+        assert_eq!(byte.unwrap().swap(1, Ordering::AcqRel), 0);
+        assert_eq!(
+            word.compare_exchange(0, 3, Ordering::AcqRel, Ordering::Acquire),
+            Ok(0)
+        );
+    }
+
+    #[test]
+    fn a_new_mapping_in_the_same_place_knows_nothing_of_the_old_one() {
+        if !is_alone("a_new_mapping_in_the_same_place_knows_nothing_of_the_old_one") {
+            return;
+        }
+        let (fd, memory) = hardware(Backing::RevocableDevice, 0);
+        go(&fd);
+        is_refused(&memory);
+        let old = memory.as_ptr();
+        drop(memory);
+        // The kernel gives addresses again.
+        let again = (0..100).map(|_| hardware(Backing::RevocableDevice, 0));
+        let (_fd, again) = { again }.find(|(_, it)| it.as_ptr() == old).unwrap();
+        access(&again, 0, 0).unwrap();
+        again.check().unwrap();
     }
 }

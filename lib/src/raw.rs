@@ -7,6 +7,10 @@
     reason = "the one file that has it; everything it gives out is safe"
 )]
 
+mod guard;
+
+pub(crate) use guard::Guard;
+
 use crate::device::Device;
 use crate::error::Error;
 use crate::file::File;
@@ -21,7 +25,7 @@ use rustix::mm::{mlock, mmap, mmap_anonymous, munmap, MapFlags, ProtFlags};
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The device's description.
@@ -214,8 +218,8 @@ impl MapOptions {
     ///
     /// # Safety
     ///
-    /// The range lies in the file for as long as it is mapped. Where the file ends before it, an access raises
-    /// `SIGBUS`, which ends the process.
+    /// The range lies in the file for as long as it is mapped. Where the file ends before it, or the hardware goes that it
+    /// is memory of, an access raises `SIGBUS`, which ends the process.
     pub unsafe fn map_plain(&self, file: impl AsFd) -> Result<Mapping, Error> {
         self.map_without_asking(&File(file.as_fd()))
     }
@@ -271,9 +275,22 @@ pub(crate) enum Backing {
     /// Memory of a device, or what could be: aligned loads and stores of 1, 2, 4 or 8 bytes. A register must be
     /// read as a whole, and some processors refuse any other access to such memory.
     Device,
+    /// RAM that is taken away when its hardware goes: as [`Ram`](Self::Ram), and after each access it is looked
+    /// whether it was there.
+    RevocableRam,
+    /// Memory of a device that is taken away when the device goes: the same, as [`Device`](Self::Device).
+    RevocableDevice,
     /// What can go away while it is mapped, because a file becomes shorter or a disk fails: the kernel does
     /// every access, and tells, where a plain one would end the process.
     Fleeting,
+}
+
+impl Backing {
+    /// Whether it is taken away when hardware goes.
+    #[inline]
+    pub(crate) fn is_revocable(self) -> bool {
+        matches!(self, Self::RevocableRam | Self::RevocableDevice)
+    }
 }
 
 /// How pages are to be mapped.
@@ -296,6 +313,8 @@ pub(crate) struct Terms {
 pub(crate) enum Failure {
     /// It does not lie in the span; nothing was accessed.
     Outside,
+    /// The memory was taken away; what was loaded is nothing.
+    Revoked,
     /// It was broken off: the first `done` bytes were copied.
     Broken { done: usize, errno: Errno },
 }
@@ -305,16 +324,19 @@ pub(crate) enum Failure {
 /// # Invariants
 ///
 /// `base` is the start of `size` bytes that `mmap` gave and that nothing but `drop` unmaps: no more than
-/// `isize::MAX`. The `len` bytes from `first` on lie in them. They can be read, and written if `writable`, in the ways of `backing`. They are no Rust
-/// allocation: no reference to them exists but for what [`View::as_slice`] gives out, on its caller's promise.
+/// `isize::MAX`. The `len` bytes from `first` on lie in them. They can be read and, if their `nature` says so, written, in
+/// the ways of their backing. If that is revocable, they may become zeroes of this process's own at any time. A guard in
+/// `nature` is a `Box` of these pages' own.
+///
+/// They are no Rust allocation: no reference to them exists but for what [`View::as_slice`] gives out, on its caller's
+/// promise.
 #[derive(Debug)]
 pub(crate) struct Pages {
     base: NonNull<u8>,
     size: usize,
     first: NonNull<u8>,
     len: usize,
-    writable: bool,
-    backing: Backing,
+    nature: Nature,
 }
 
 // SAFETY: the pages belong to the process, not to a thread: any thread may use or unmap them.
@@ -361,8 +383,7 @@ impl Pages {
             size,
             first: base,
             len: size,
-            writable: terms.writable,
-            backing: terms.backing,
+            nature: Nature::new(terms.backing, terms.writable),
         };
         if terms.lock {
             // SAFETY: these are bytes that `mmap` gave; that they stay in memory changes none of them.
@@ -386,9 +407,18 @@ impl Pages {
             size,
             first: base,
             len: size,
-            writable: true,
-            backing: Backing::Ram,
+            nature: Nature::new(Backing::Ram, true),
         })
+    }
+
+    /// The same pages, of a file with this name, with a guard. They must have one if their backing is revocable.
+    pub(crate) fn guarded(mut self, file: String) -> Self {
+        handle_bus_errors();
+        // Its address is in the guard only, from which the handler makes a pointer again.
+        let guard = Guard::new(self.base.as_ptr().expose_provenance(), self.size, file);
+        // INVARIANT: from here on it is owned by these pages, which have not had any.
+        self.nature = self.nature.with(Box::into_raw(Box::new(guard)));
+        self
     }
 
     /// The same pages, of which only the `len` bytes behind the first `lead` ones are wanted.
@@ -410,8 +440,7 @@ impl Pages {
         Span {
             base: self.first,
             len: self.len,
-            writable: self.writable,
-            backing: self.backing,
+            nature: self.nature,
             pages: PhantomData,
         }
     }
@@ -419,11 +448,90 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
+        let guard = self.nature.guard();
+        if !guard.is_null() {
+            // Before the addresses can be another's.
+            // SAFETY: by the type's invariant, it came from a `Box` and is owned by these pages, of which there are no spans
+            // any more.
+            drop(unsafe { Box::from_raw(guard.cast_mut()) });
+        }
         // SAFETY: `base` and `size` are what `mmap` gave, nothing else has unmapped it, and no
         // reference or pointer into it is used by this library after this.
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.size) };
         // It refuses part of a huge page, which only a plain mapping can be of.
         debug_assert!(matches!(unmapped, Ok(()) | Err(Errno::INVAL)));
+    }
+}
+
+/// What is known of pages: whether they can be written, what is behind them, and the guard, if there is one. It is one
+/// word, in which the lowest bits of the guard's address are something else, as no access to RAM is to pay for what others
+/// need.
+#[derive(Clone, Copy, Debug)]
+struct Nature(*const Guard);
+
+impl Nature {
+    const WRITABLE: usize = 1;
+    /// It is a device's memory, and not RAM.
+    const DEVICE: usize = 2;
+    const REVOCABLE: usize = 4;
+    const FLEETING: usize = 8;
+    const ALL: usize = 15;
+
+    /// Without a guard.
+    fn new(backing: Backing, writable: bool) -> Self {
+        let bits = match backing {
+            Backing::Ram => 0,
+            Backing::Device => Self::DEVICE,
+            Backing::RevocableRam => Self::REVOCABLE,
+            Backing::RevocableDevice => Self::REVOCABLE | Self::DEVICE,
+            Backing::Fleeting => Self::FLEETING,
+        };
+        Self(ptr::without_provenance(bits | usize::from(writable)))
+    }
+
+    /// The same with a guard.
+    fn with(self, guard: *const Guard) -> Self {
+        const { assert!(align_of::<Guard>() > Self::ALL) };
+        Self(guard.map_addr(|it| it | self.0.addr() & Self::ALL))
+    }
+
+    /// The guard; null if there is none.
+    #[inline]
+    fn guard(self) -> *const Guard {
+        self.0.map_addr(|it| it & !Self::ALL)
+    }
+
+    #[inline]
+    fn has(self, bits: usize) -> bool {
+        self.0.addr() & bits != 0
+    }
+
+    #[inline]
+    fn is_writable(self) -> bool {
+        self.has(Self::WRITABLE)
+    }
+
+    /// Whether an access needs nothing but itself.
+    #[inline]
+    fn is_plain(self) -> bool {
+        !self.has(Self::REVOCABLE | Self::FLEETING)
+    }
+
+    /// Whether it is RAM that stays.
+    #[inline]
+    fn is_ram(self) -> bool {
+        !self.has(Self::DEVICE | Self::REVOCABLE | Self::FLEETING)
+    }
+
+    #[inline]
+    fn backing(self) -> Backing {
+        match (self.has(Self::REVOCABLE), self.has(Self::DEVICE)) {
+            _ if self.has(Self::FLEETING) => Backing::Fleeting,
+            (false, false) => Backing::Ram,
+            (false, true) => Backing::Device,
+            (true, false) => Backing::RevocableRam,
+            (true, true) => Backing::RevocableDevice,
+        }
     }
 }
 
@@ -447,13 +555,12 @@ impl Drop for Pages {
 ///
 /// # Invariants
 ///
-/// The `len` bytes from `base` on lie in [`Pages`] that are mapped for `'a`; `writable` and `backing` are theirs.
+/// The `len` bytes from `base` on lie in [`Pages`] that are mapped for `'a`; `nature` is theirs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Span<'a> {
     base: NonNull<u8>,
     len: usize,
-    writable: bool,
-    backing: Backing,
+    nature: Nature,
     pages: PhantomData<&'a Pages>,
 }
 
@@ -488,6 +595,12 @@ impl<T: FromBytes> Iterator for Wholes<'_, T> {
         self.next = unsafe { self.next.add(size_of::<T>()) };
         element
     }
+}
+
+/// Whether one access can load or store a whole `T` at `place`.
+#[inline]
+fn is_aligned<T>(place: NonNull<u8>) -> bool {
+    matches!(size_of::<T>(), 1 | 2 | 4 | 8) && place.addr().get() % size_of::<T>() == 0
 }
 
 /// Loads a `T` by one access; `None` if it has another size than 1, 2, 4 and 8 bytes.
@@ -529,13 +642,43 @@ impl<'a> Span<'a> {
     /// Whether they can be written.
     #[inline]
     pub(crate) fn writable(self) -> bool {
-        self.writable
+        self.nature.is_writable()
     }
 
     /// What is behind them.
     #[inline]
     pub(crate) fn backing(self) -> Backing {
-        self.backing
+        self.nature.backing()
+    }
+
+    /// Whether an access needs nothing but itself.
+    #[inline]
+    pub(crate) fn is_plain(self) -> bool {
+        self.nature.is_plain()
+    }
+
+    /// What tells whether they were taken away, if they can be.
+    #[inline]
+    pub(crate) fn guard(self) -> Option<&'a Guard> {
+        // SAFETY: by the type's invariant, the guard is owned by pages that are there for `'a`.
+        unsafe { self.nature.guard().as_ref() }
+    }
+
+    /// Fails if an access up to now found that the memory was taken away.
+    #[inline]
+    fn check(self) -> Result<(), Failure> {
+        match self.guard() {
+            Some(guard) if guard.is_revoked() => Err(Failure::Revoked),
+            _ => Ok(()),
+        }
+    }
+
+    /// Accesses revocable memory, and looks whether it was there. A store fails only if that was known before: hardware does not
+    /// say that it got one.
+    fn watch(self, access: impl FnOnce()) -> Result<(), Failure> {
+        self.check()?;
+        access();
+        self.check()
     }
 
     /// Where they start.
@@ -600,12 +743,22 @@ impl<'a> Span<'a> {
         })
     }
 
-    /// Whether one access loads or stores a whole `T` at `place`.
+    /// Whether one access loads or stores a whole `T` at `place`, and nothing else is to be done.
     #[inline]
     fn is_whole<T>(self, place: NonNull<u8>) -> bool {
-        matches!(size_of::<T>(), 1 | 2 | 4 | 8)
-            && place.addr().get() % size_of::<T>() == 0
-            && self.backing != Backing::Fleeting
+        is_aligned::<T>(place) && self.is_plain()
+    }
+
+    /// The value at `offset`, if it lies there, in revocable memory, and can be loaded by one access.
+    #[inline]
+    pub(crate) fn read_revocable<T: FromBytes>(self, offset: usize) -> Option<Result<T, Failure>> {
+        let source = self.at(offset, size_of::<T>())?;
+        if !is_aligned::<T>(source) || !self.backing().is_revocable() {
+            return None;
+        }
+        // SAFETY: `at` found these bytes in the span, and one access loads them.
+        let value = unsafe { load_whole(source) }?;
+        Some(self.check().map(|()| value))
     }
 
     /// The value at `source`, where the span has that many bytes, if it can be loaded by one access.
@@ -664,7 +817,7 @@ impl<'a> Span<'a> {
                         // A copy, so that a value which is stored as a whole needs no memory.
                         return self.store_at(target, &value.to_ne_bytes());
                     }
-                    assert!(self.writable);
+                    assert!(self.writable());
                     // SAFETY: the caller found these bytes in the span, which can be written, as was asserted, and
                     // whose backing allows volatile stores; the address is aligned. It is outside of all Rust
                     // allocations.
@@ -691,7 +844,7 @@ impl<'a> Span<'a> {
     #[cfg(feature = "measure")]
     #[inline]
     pub(crate) fn touch(self, step: usize) {
-        assert!(self.writable && self.backing != Backing::Fleeting);
+        assert!(self.writable() && self.backing() != Backing::Fleeting);
         for offset in (0..self.len).step_by(step) {
             // SAFETY: the byte lies in the span, which can be written and whose backing allows volatile stores, as
             // was asserted. It is outside of all Rust allocations.
@@ -714,13 +867,24 @@ impl<'a> Span<'a> {
     /// Copies bytes from `source` on, where the span has as many as `target`.
     #[inline(never)]
     fn load_at(self, source: NonNull<u8>, target: &mut [u8]) -> Result<(), Failure> {
-        if self.backing == Backing::Fleeting {
-            return kernel_read(source, target);
+        if !self.is_plain() {
+            return self.load_other(source, target);
         }
         // SAFETY: the caller found that many bytes from `source` on in the span, whose backing allows volatile
         // loads.
         unsafe { load_words(source.as_ptr(), target) };
         Ok(())
+    }
+
+    /// The same, where more is to be done.
+    #[cold]
+    fn load_other(self, source: NonNull<u8>, target: &mut [u8]) -> Result<(), Failure> {
+        if self.backing() == Backing::Fleeting {
+            return kernel_read(source, target);
+        }
+        // SAFETY: the caller found that many bytes from `source` on in the span, whose backing allows volatile
+        // loads.
+        self.watch(|| unsafe { load_words(source.as_ptr(), target) })
     }
 
     /// Copies bytes to where they start at `offset`, as [`load`](Self::load) does.
@@ -742,11 +906,9 @@ impl<'a> Span<'a> {
     /// If the span cannot be written.
     #[inline(never)]
     fn store_at(self, target: NonNull<u8>, source: &[u8]) -> Result<(), Failure> {
-        assert!(self.writable);
-        if self.backing == Backing::Fleeting {
-            // SAFETY: the caller found that many bytes from `target` on in the span, which can be written, as was
-            // asserted.
-            return unsafe { kernel_write(target, source) };
+        assert!(self.writable());
+        if !self.is_plain() {
+            return self.store_other(target, source);
         }
         // SAFETY: the caller found that many bytes from `target` on in the span, which can be written, as was
         // asserted, and whose backing allows volatile stores.
@@ -754,12 +916,29 @@ impl<'a> Span<'a> {
         Ok(())
     }
 
+    /// The same, where more is to be done.
+    #[cold]
+    fn store_other(self, target: NonNull<u8>, source: &[u8]) -> Result<(), Failure> {
+        assert!(self.writable());
+        if self.backing() == Backing::Fleeting {
+            // SAFETY: the caller found that many bytes from `target` on in the span, which can be written, as was
+            // asserted.
+            return unsafe { kernel_write(target, source) };
+        }
+        // SAFETY: the caller found that many bytes from `target` on in the span, which can be written, as was
+        // asserted, and whose backing allows volatile stores.
+        self.watch(|| unsafe { store_words(source, target.as_ptr()) })
+    }
+
     /// Copies the bytes from `offset` on into `target`: of RAM, in any way; of a device, as
     /// [`load`](Self::load).
     #[inline]
     pub(crate) fn copy_to(self, offset: usize, target: &mut [u8]) -> Result<(), Failure> {
-        if target.len() < LARGE || self.backing != Backing::Ram || cfg!(miri) {
+        if target.len() < LARGE || cfg!(miri) {
             return self.load(offset, target);
+        }
+        if !self.nature.is_ram() {
+            return self.copy_other_to(offset, target);
         }
         let Some(source) = self.at(offset, target.len()) else {
             return Err(Failure::Outside);
@@ -770,6 +949,22 @@ impl<'a> Span<'a> {
         Ok(())
     }
 
+    /// The same of many bytes, where more is to be done.
+    #[inline(never)]
+    fn copy_other_to(self, offset: usize, target: &mut [u8]) -> Result<(), Failure> {
+        if self.backing() != Backing::RevocableRam {
+            return self.load(offset, target);
+        }
+        let Some(source) = self.at(offset, target.len()) else {
+            return Err(Failure::Outside);
+        };
+        self.watch(|| {
+            // SAFETY: `at` found as many bytes as `target` has from `source` on, in RAM that stays, or whose place
+            // is taken by zeroes; `target` is no part of the pages, to which there are no mutable references.
+            unsafe { foreign_copy(target.as_mut_ptr(), source.as_ptr(), target.len()) }
+        })
+    }
+
     /// Copies `source` over the bytes from `offset` on: of RAM, in any way; of a device, as
     /// [`store`](Self::store).
     ///
@@ -778,10 +973,13 @@ impl<'a> Span<'a> {
     /// If the span cannot be written.
     #[inline]
     pub(crate) fn copy_from(self, offset: usize, source: &[u8]) -> Result<(), Failure> {
-        if source.len() < LARGE || self.backing != Backing::Ram || cfg!(miri) {
+        if source.len() < LARGE || cfg!(miri) {
             return self.store(offset, source);
         }
-        assert!(self.writable);
+        if !self.nature.is_ram() {
+            return self.copy_from_other(offset, source);
+        }
+        assert!(self.writable());
         let Some(target) = self.at(offset, source.len()) else {
             return Err(Failure::Outside);
         };
@@ -792,9 +990,32 @@ impl<'a> Span<'a> {
         Ok(())
     }
 
-    /// Whether it is memory of a device, or what could be.
-    pub(crate) fn is_devices(self) -> bool {
-        self.backing == Backing::Device
+    /// The same of many bytes, where more is to be done.
+    ///
+    /// # Panics
+    ///
+    /// If the span cannot be written.
+    #[inline(never)]
+    fn copy_from_other(self, offset: usize, source: &[u8]) -> Result<(), Failure> {
+        if self.backing() != Backing::RevocableRam {
+            return self.store(offset, source);
+        }
+        assert!(self.writable());
+        let Some(target) = self.at(offset, source.len()) else {
+            return Err(Failure::Outside);
+        };
+        self.watch(|| {
+            // SAFETY: `at` found as many bytes as `source` has from `target` on, in RAM that stays, or whose place
+            // is taken by zeroes, and that can be written, as was asserted; `source` is no part of the pages, or its
+            // owner promised by `as_slice` that nobody writes to it.
+            unsafe { foreign_copy(target.as_ptr(), source.as_ptr(), source.len()) }
+        })
+    }
+
+    /// Whether a copy must be made of them by [`load`](Self::load) before the kernel takes them: of a device's memory, which is
+    /// accessed by words, and of what may be taken away, as the kernel would take the zeroes in its place.
+    pub(crate) fn is_copied_first(self) -> bool {
+        self.backing() == Backing::Device || self.backing().is_revocable()
     }
 
     /// Has the kernel write the bytes from `offset` on to a file, with one `write(2)`: how many it
@@ -818,13 +1039,13 @@ impl<'a> Span<'a> {
     /// If only the kernel may access the span.
     #[inline]
     pub(crate) fn word<W: Word>(self, offset: usize) -> Option<Place<'a, W>> {
-        assert!(self.backing != Backing::Fleeting);
+        assert!(self.backing() != Backing::Fleeting);
         let place = self.at(offset, size_of::<W>())?.cast::<W>();
         // INVARIANT: its bytes lie in the span, and so in pages that are mapped for `'a`; they do not go away,
         // as was asserted.
         place.is_aligned().then_some(Place {
             place,
-            writable: self.writable,
+            writable: self.writable(),
             pages: PhantomData,
         })
     }
@@ -1048,6 +1269,157 @@ unsafe fn kernel_write(target: NonNull<u8>, source: &[u8]) -> Result<(), Failure
     // SAFETY: the kernel only reads from `here`, which is `source`, and writes to `there`, which may be
     // overwritten, as the caller promises.
     unsafe { by_the_kernel(libc::process_vm_writev, here, there) }
+}
+
+/// What was done about `SIGBUS` before [`handle_bus_errors`].
+static PREVIOUS: Link<libc::sigaction> = Link::new();
+
+/// Whether it is done now.
+static IS_HANDLED: AtomicBool = AtomicBool::new(false);
+
+/// Has `SIGBUS` handled from now on, by [`on_bus_error`], in the whole process. Nothing waits here: several threads may do it at
+/// the same time, and so may a child that was made by `fork` meanwhile.
+fn handle_bus_errors() {
+    if cfg!(miri) || IS_HANDLED.load(Ordering::SeqCst) {
+        return;
+    }
+    // SAFETY: these are integers and an address of a function that may be none.
+    let (mut found, mut ours): (libc::sigaction, libc::sigaction) = unsafe { std::mem::zeroed() };
+    // SAFETY: without a new action, the call only fills the one structure.
+    if unsafe { libc::sigaction(libc::SIGBUS, ptr::null(), &raw mut found) } != 0 {
+        return;
+    }
+    ours.sa_sigaction = (on_bus_error as BusHandler) as usize;
+    ours.sa_flags = libc::SA_SIGINFO
+        | match found.sa_sigaction {
+            // The stack may be a small one, of Go for example.
+            libc::SIG_DFL | libc::SIG_IGN => libc::SA_ONSTACK | libc::SA_RESTART,
+            // The other handler runs as it was to run.
+            _ => found.sa_flags & (libc::SA_ONSTACK | libc::SA_RESTART | libc::SA_NODEFER),
+        };
+    ours.sa_mask = found.sa_mask;
+    if found.sa_sigaction != ours.sa_sigaction {
+        PREVIOUS.set(Box::leak(Box::new(found)));
+        // SAFETY: the handler is one for SA_SIGINFO, and does nothing but what a handler may do.
+        unsafe { libc::sigaction(libc::SIGBUS, &raw const ours, ptr::null_mut()) };
+    }
+    IS_HANDLED.store(true, Ordering::SeqCst);
+}
+
+/// A handler of a signal, as SA_SIGINFO has it.
+type BusHandler = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut c_void);
+
+/// Puts zeroes in the place of a mapping whose memory was taken away, and has its guard tell that. The access that found it is then made
+/// again, by the processor. All else is for what handled the signal before.
+///
+/// # Safety
+///
+/// Only the kernel calls it.
+unsafe extern "C" fn on_bus_error(
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
+) {
+    // SAFETY: the kernel hands over what it tells of the signal. Of a fault, that has an address.
+    let (code, address) = unsafe { ((*info).si_code, (*info).si_addr().addr()) };
+    // Memory that has failed is another matter: the rest of the mapping is still there.
+    if code == libc::BUS_ADRERR {
+        if let Some((slot, range)) = guard::find(address) {
+            // First: who finds zeroes is to be told.
+            slot.revoke();
+            let base = ptr::with_exposed_provenance_mut(range.start);
+            let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+            // SAFETY: there are guards of nothing but `Pages`, none of which is unmapped while it is accessed, as this one is
+            // now; by that type's invariant they may become zeroes.
+            if unsafe { mmap_anonymous(base, range.len(), protection(true), flags) }.is_ok() {
+                return;
+            }
+        }
+    }
+    // SAFETY: these are what the kernel has called this function with.
+    unsafe { pass_on(signal, info, context) };
+}
+
+/// Does about a signal what was done before.
+///
+/// # Safety
+///
+/// The arguments are those of a handler, which is called.
+unsafe fn pass_on(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let as_usual = || {
+        // SAFETY: a structure of zeroes is the default action.
+        unsafe {
+            let action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, &raw const action, ptr::null_mut());
+        }
+    };
+    // SAFETY: as the caller says.
+    let code = unsafe { (*info).si_code };
+    let is_fault = matches!(
+        code,
+        libc::BUS_ADRALN | libc::BUS_ADRERR | libc::BUS_OBJERR | libc::BUS_MCEERR_AR
+    );
+    let (handler, flags) = match PREVIOUS.get() {
+        Some(action) => (action.sa_sigaction, action.sa_flags),
+        None => (libc::SIG_DFL, 0),
+    };
+    match handler {
+        // A fault cannot be ignored. It comes again after the return, and ends the process.
+        libc::SIG_DFL | libc::SIG_IGN if is_fault => as_usual(),
+        libc::SIG_IGN => {}
+        libc::SIG_DFL => {
+            as_usual();
+            // SAFETY: the signal comes once this handler has returned.
+            unsafe { libc::raise(signal) };
+        }
+        handler => {
+            if flags & libc::SA_RESETHAND != 0 {
+                as_usual();
+            }
+            // SAFETY: the kernel had this function called for the signal, with these flags and so with these arguments.
+            unsafe {
+                if flags & libc::SA_SIGINFO != 0 {
+                    std::mem::transmute::<usize, BusHandler>(handler)(signal, info, context);
+                } else {
+                    let handler: unsafe extern "C" fn(libc::c_int) = std::mem::transmute(handler);
+                    handler(signal);
+                }
+            }
+        }
+    }
+}
+
+/// A reference that is set once, and then stays. Unlike with a `OnceLock`, nothing waits for it: that must not be in the handler of a
+/// signal, nor in a child of a process with threads.
+#[derive(Debug)]
+pub(crate) struct Link<T: 'static>(AtomicPtr<T>);
+
+impl<T: Sync> Link<T> {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicPtr::new(ptr::null_mut()))
+    }
+
+    /// The reference, if it is set.
+    pub(crate) fn get(&self) -> Option<&'static T> {
+        // SAFETY: only `set` changes it, to a `&'static T` that any thread may have.
+        unsafe { self.0.load(Ordering::Acquire).as_ref() }
+    }
+
+    /// Sets the reference, unless it is set: what it is then.
+    pub(crate) fn set(&self, value: &'static T) -> &'static T {
+        let (new, orders) = (
+            ptr::from_ref(value).cast_mut(),
+            (Ordering::AcqRel, Ordering::Acquire),
+        );
+        match self
+            .0
+            .compare_exchange(ptr::null_mut(), new, orders.0, orders.1)
+        {
+            Ok(_) => value,
+            // SAFETY: as in `get`; it was found not to be null.
+            Err(found) => unsafe { &*found },
+        }
+    }
 }
 
 /// Whether pointers and slices can span so many bytes.
@@ -1460,7 +1832,8 @@ impl<'a> View<'a> {
     ///
     /// As long as the slice exists, nobody writes to these bytes, in this process or another, nor
     /// through the device (`write(2)`, clear, reset, hardware). And the bytes stay: their file does not
-    /// become shorter. Where it does, to touch them ends the process with `SIGBUS`.
+    /// become shorter, and their hardware is not unplugged, nor unbound from its driver. Where it does, to touch them ends the process with `SIGBUS`, or
+    /// they become zeroes.
     #[must_use]
     pub unsafe fn as_slice(&self) -> &'a [u8] {
         // SAFETY: a view lies in its pages, which stay mapped for `'a` and are no more than a slice

@@ -87,6 +87,25 @@ impl<'a> View<'a> {
         self.span.backing() == Backing::Fleeting
     }
 
+    /// Fails if the memory was taken away: see [`Mapping::check`](crate::Mapping::check).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Revoked`].
+    ///
+    /// ```
+    /// let memory = chrmem::Mapping::anonymous(100)?;
+    /// memory.all().check()?;
+    /// # Ok::<(), chrmem::Error>(())
+    /// ```
+    #[inline]
+    pub fn check(&self) -> Result<()> {
+        match self.span.guard() {
+            Some(guard) if guard.is_revoked() => Err(self.revoked()),
+            _ => Ok(()),
+        }
+    }
+
     /// A part of this part.
     ///
     /// # Errors
@@ -126,7 +145,7 @@ impl<'a> View<'a> {
     /// # Errors
     ///
     /// [`Error::OutOfBounds`] if that many bytes do not follow `offset`; nothing is copied then.
-    /// [`Error::Gone`] if the file has become shorter.
+    /// [`Error::Gone`] if the file has become shorter, [`Error::Revoked`] if the hardware is gone.
     ///
     /// ```
     /// let memory = chrmem::Mapping::anonymous(4096)?;
@@ -146,7 +165,8 @@ impl<'a> View<'a> {
     /// # Errors
     ///
     /// [`Error::OutOfBounds`] if that many bytes do not follow `offset`, [`Error::ReadOnly`] if the
-    /// bytes cannot be written; nothing is copied then. [`Error::Gone`] if the file has become shorter.
+    /// bytes cannot be written; nothing is copied then. [`Error::Gone`] if the file has become shorter,
+    /// [`Error::Revoked`] if the hardware is gone.
     ///
     /// ```
     /// let memory = chrmem::Mapping::anonymous(4096)?;
@@ -223,9 +243,13 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The value at `offset`, if it lies there, when it cannot be loaded by one access.
+    /// The value at `offset`, if it lies there, when it cannot be loaded by one access, or more is to be done.
     #[inline(never)]
     fn read_in_pieces<T: FromBytes + IntoBytes>(self, offset: usize) -> Result<T> {
+        if let Some(value) = self.span.read_revocable(offset) {
+            return value
+                .map_err(|failure| self.failed("read from", offset, size_of::<T>(), failure));
+        }
         let mut value = T::new_zeroed();
         self.span
             .load(offset, value.as_mut_bytes())
@@ -271,7 +295,8 @@ impl<'a> View<'a> {
     /// # Errors
     ///
     /// [`Error::OutOfBounds`] if it does not lie in the view, [`Error::Misaligned`] if its address is
-    /// not a multiple of its size, [`Error::CanShrink`] if the mapping's file can become shorter.
+    /// not a multiple of its size, [`Error::CanShrink`] if the mapping's file can become shorter,
+    /// [`Error::Revoked`] if its hardware is gone.
     ///
     /// # Panics
     ///
@@ -286,7 +311,18 @@ impl<'a> View<'a> {
     /// ```
     #[inline]
     pub fn load<W: Word>(&self, offset: usize, order: Ordering) -> Result<W> {
-        Ok(self.word::<W>(offset)?.load(order))
+        if !self.span.is_plain() {
+            return self.load_other(offset, order);
+        }
+        Ok(self.plain_word::<W>(offset)?.load(order))
+    }
+
+    /// The same, where more is to be done.
+    #[inline(never)]
+    fn load_other<W: Word>(self, offset: usize, order: Ordering) -> Result<W> {
+        let value = self.word::<W>(offset)?.load(order);
+        self.check()?;
+        Ok(value)
     }
 
     /// Stores an integer at `offset` as a whole: one access, of that width.
@@ -310,8 +346,18 @@ impl<'a> View<'a> {
     #[inline]
     pub fn store<W: Word>(&self, offset: usize, value: W, order: Ordering) -> Result<()> {
         self.check_writable()?;
-        self.word::<W>(offset)?.store(value, order);
+        if !self.span.is_plain() {
+            return self.store_other(offset, value, order);
+        }
+        self.plain_word::<W>(offset)?.store(value, order);
         Ok(())
+    }
+
+    /// The same, where more is to be done.
+    #[inline(never)]
+    fn store_other<W: Word>(self, offset: usize, value: W, order: Ordering) -> Result<()> {
+        self.word::<W>(offset)?.store(value, order);
+        self.check()
     }
 
     /// The integer at `offset`, for atomic accesses: those that read and write at once, and many to one place.
@@ -344,13 +390,14 @@ impl<'a> View<'a> {
     }
 
     /// Writes the bytes to a file, all of them, where it stands. The kernel takes them from the
-    /// mapping: they are not copied in this process, unless they are a device's, which must be read word by word.
+    /// mapping: they are not copied in this process, unless they are a device's, which must be read word by word, and
+    /// may be taken away.
     ///
     /// # Errors
     ///
     /// [`Error::Gone`] if the mapping's file has become shorter: how far it came is
-    /// [`offset`](Error::Gone::offset). Else what `write(2)` answers: `PIPE` if nobody reads any
-    /// more, `NOSPC` if the disk is full. For non-blocking descriptors this polls until the file is writable.
+    /// [`offset`](Error::Gone::offset). [`Error::Revoked`] if the hardware is gone. Else what `write(2)` answers: `PIPE`
+    /// if nobody reads any more, `NOSPC` if the disk is full. For non-blocking descriptors this polls until the file is writable.
     ///
     /// ```
     /// let memory = chrmem::Mapping::anonymous(4096)?;
@@ -360,7 +407,7 @@ impl<'a> View<'a> {
     /// ```
     pub fn write_to(&self, file: impl AsFd) -> Result<()> {
         let file = file.as_fd();
-        if !self.span.is_devices() {
+        if !self.span.is_copied_first() {
             return self.write_all(file, 0..self.len(), |at| self.span.write_to(file, at));
         }
         let mut buffer = vec![0; self.len().min(BUFFER)];
@@ -424,12 +471,27 @@ impl<'a> View<'a> {
     /// The integer at `offset`; loads only unless the view can be written.
     #[inline]
     fn word<W: Word>(&self, offset: usize) -> Result<Place<'a, W>> {
-        if self.can_shrink() {
-            return Err(Error::CanShrink);
+        if !self.span.is_plain() {
+            self.check_words()?;
         }
+        self.plain_word(offset)
+    }
+
+    /// The same, where nothing keeps the processor from it.
+    #[inline]
+    fn plain_word<W: Word>(&self, offset: usize) -> Result<Place<'a, W>> {
         match self.span.word(offset) {
             Some(place) => Ok(place),
             None => Err(self.no_word(offset, size_of::<W>())),
+        }
+    }
+
+    /// Whether the processor can access integers, where that is not plain.
+    #[cold]
+    fn check_words(self) -> Result<()> {
+        match self.can_shrink() {
+            true => Err(Error::CanShrink),
+            false => self.check(),
         }
     }
 
@@ -450,6 +512,13 @@ impl<'a> View<'a> {
             length,
             size: self.len(),
         }
+    }
+
+    /// The error of an access to memory that was taken away.
+    #[cold]
+    fn revoked(self) -> Error {
+        let file = self.span.guard().map_or("", |guard| guard.file());
+        Error::Revoked { file: file.into() }
     }
 
     /// Whether the bytes can be written.
@@ -508,6 +577,7 @@ impl<'a> View<'a> {
         let size = self.len();
         match failure {
             Failure::Outside => self.outside(offset, length),
+            Failure::Revoked => self.revoked(),
             Failure::Broken { done, errno } if errno == Errno::FAULT => Error::Gone {
                 offset: offset + done,
                 size,

@@ -103,6 +103,10 @@ pub const ADDRESS_UNKNOWN: u64 = u64::MAX;
 
 /// [`Window::flags`], a bit: stores into the window are noticed, see [`CHANGES`].
 pub const WINDOW_TRACKED: u32 = 1;
+/// [`Window::flags`], a bit: the window's memory belongs to hardware that can go: then it is taken away.
+pub const WINDOW_REVOCABLE: u32 = 2;
+/// [`Window::flags`], a bit: the hardware is gone, and so is the window's memory, for good.
+pub const WINDOW_GONE: u32 = 4;
 
 /// What [`INFO`] tells of a device.
 #[repr(C)]

@@ -55,6 +55,8 @@ pub(crate) struct Machine {
     pub(crate) console: &'static str,
     /// More for the kernel's command line.
     pub(crate) append: &'static str,
+    /// The same where instructions are counted.
+    pub(crate) append_counted: &'static str,
     /// The same for the kernel with sanitizers.
     pub(crate) append_debug: &'static str,
     /// Whether firmware turns the PCI devices on. Where there is none, the guest does.
@@ -92,6 +94,8 @@ static AMD64: Arch = Arch {
         // The IOMMU translates for no device but where a test asks for it. The firmware says that the top of the addresses is
         // reserved, where it has put the host bridge's largest window: a large BAR that was unplugged would find no room there.
         append: "no_timer_check iommu=pt pci=no_e820",
+        // A tick for each instruction. The kernel measures it against another clock, and is far off now and then.
+        append_counted: "tsc_early_khz=1000000",
         // The first block of memory begins before the zone that it is in, which the kernel's own checks take for a mistake
         // when `alloc_contig_pages` comes by. That, and what more a stock kernel keeps apart for old devices, stays unused.
         append_debug: "memmap=15M$1M",
@@ -132,6 +136,7 @@ static ARM64: Arch = Arch {
         counted: "neoverse-n1",
         console: "ttyAMA0",
         append: "iommu.passthrough=1",
+        append_counted: "",
         append_debug: "",
         has_firmware: false,
     },

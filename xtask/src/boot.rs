@@ -71,10 +71,10 @@ pub(crate) const PLAIN: Boot = Boot {
 };
 
 /// With what the distribution's kernel has to find mistakes with. New memory is not zeroed unless it is asked for, and what
-/// is freed is overwritten. The memory is that of two nodes.
+/// is freed is overwritten. The memory is that of two nodes, and some of it is set aside for devices.
 pub(crate) const HARDENED: Boot = Boot {
     name: "hardened",
-    append: "slab_debug=FZPU page_poison=1 init_on_alloc=0 init_on_free=1 kfence.sample_interval=1 panic_on_warn=1 numa=fake=2",
+    append: "slab_debug=FZPU page_poison=1 init_on_alloc=0 init_on_free=1 kfence.sample_interval=1 panic_on_warn=1 numa=fake=2 cma=64M",
     part: None,
     limit: 3000,
 };

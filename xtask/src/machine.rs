@@ -186,6 +186,10 @@ fn command_line(lab: &Lab, args: &Args) -> String {
         "console={} panic=-1 oops=panic {}",
         machine.console, machine.append
     );
+    if args.icount {
+        line += " ";
+        line += machine.append_counted;
+    }
     if lab.kernel.debug {
         // Without the slab allocator's caches kmemleak sees every leak; who has a page is recorded; and the first report of
         // KASAN is not the last.

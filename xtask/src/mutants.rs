@@ -2,10 +2,10 @@
 
 //! `cargo xtask mutants`: whether the tests would notice.
 //!
-//! Each file in `tests/mutants` is a patch that puts one defect into the driver. Its first lines say which test must
+//! Each file in `tests/mutants` is a patch that puts one defect into the driver, or into the library. Its first lines say which test must
 //! notice that, and in which kernel: `Defect:`, `Test:`, `Kernel:` (`hardened` or `debug`; the stock one, if it is left out). The patched driver
-//! is built beside the real one and loaded instead of it, and the test must fail, or the kernel complain. Before that, the
-//! same tests must pass with the driver as it is.
+//! is built beside the real one and loaded instead of it, or the tests with the patched library run instead of the real ones, and
+//! the test must fail, or the kernel complain. Before that, the same tests must pass with all as it is.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,10 @@ const LIMIT: u64 = 1200;
 /// Mutants of this name's kernel need the stock one with all that it has to find mistakes with.
 const HARDENED: &str = boot::HARDENED.name;
 
-/// The driver as it is.
+/// The program that has the tests.
+const TESTS: &str = "chrmem-vm-tests";
+
+/// All as it is.
 const ORIGINAL: &str = "original";
 
 /// A defect, and what must notice it.
@@ -41,6 +44,8 @@ struct Mutant {
     defect: String,
     test: String,
     kernel: String,
+    /// Whether the defect is in the library.
+    in_library: bool,
 }
 
 impl Mutant {
@@ -60,6 +65,7 @@ impl Mutant {
             defect: field("Defect:").context("no line `Defect: …`")?.into(),
             test: field("Test:").context("no line `Test: …`")?.into(),
             kernel: field("Kernel:").unwrap_or("stock").into(),
+            in_library: patch.lines().any(|line| line.starts_with("--- a/lib/")),
         };
         ensure!(
             mutant.test.contains("::") && name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-'),
@@ -179,20 +185,29 @@ fn fates(
 ) -> Result<Vec<Fate>> {
     let mut fates: BTreeMap<String, Fate> = BTreeMap::new();
     let mut turns = Vec::new();
+    let original = driver::build(lab)?;
+    let mut programs = programs.to_vec();
     for mutant in mutants {
-        match build(lab, &mutant.name) {
-            Ok(module) => turns.push(Turn {
+        let built = match mutant.in_library {
+            false => build(lab, &mutant.name).map(|module| (module, TESTS.to_owned())),
+            true => build_tests(&mutant.name).map(|(program, name)| {
+                programs.push(program);
+                (original.clone(), name)
+            }),
+        };
+        match built {
+            Ok((module, program)) => turns.push(Turn {
                 name: mutant.name.clone(),
                 test: mutant.test.clone(),
                 module,
+                program,
             }),
             Err(error) => {
                 fates.insert(mutant.name.clone(), Fate::Unknown(format!("{error:#}")));
             }
         }
     }
-    // First the driver as it is, which every one of the tests must let pass.
-    let original = driver::build(lab)?;
+    // First all as it is, which every one of the tests must let pass.
     let mut tests: Vec<_> = mutants.iter().map(|mutant| &mutant.test).collect();
     tests.sort();
     tests.dedup();
@@ -200,10 +215,11 @@ fn fates(
         name: format!("{ORIGINAL}-{number}"),
         test: (*test).clone(),
         module: original.clone(),
+        program: TESTS.to_owned(),
     });
     let mut left: Vec<Turn> = originals.chain(turns).collect();
     while !left.is_empty() {
-        let (done, log) = boot(lab, args, name, programs, &left)?;
+        let (done, log) = boot(lab, args, name, &programs, &left)?;
         ensure!(!done.is_empty(), "the guest did not begin");
         for (turn, status) in left.drain(..done.len()).zip(done) {
             let complaint = section(&log, &turn.name).find(|line| trouble::is_trouble(line));
@@ -215,10 +231,7 @@ fn fates(
                 (None, None) => Fate::Kernel("it did not end".into()),
             };
             if turn.name.starts_with(ORIGINAL) && fate != Fate::Survived {
-                bail!(
-                    "{} does not pass with the driver as it is: {fate:?}",
-                    turn.test
-                );
+                bail!("{} does not pass with all as it is: {fate:?}", turn.test);
             }
             fates.insert(turn.name, fate);
         }
@@ -231,11 +244,12 @@ fn fates(
         .collect())
 }
 
-/// One module, and the test that it is loaded for.
+/// One module, and the test that it is loaded for, in a program of the guest's.
 struct Turn {
     name: String,
     test: String,
     module: PathBuf,
+    program: String,
 }
 
 /// How a turn ended.
@@ -249,7 +263,7 @@ enum End {
 const SCRIPT: &str = r#"turn() {
     echo "mutant begins $1" | tee /dev/kmsg
     if insmod "$3"; then
-        CHRMEM_KO=$3 chrmem-vm-tests --exact "$2" > /tmp/out 2>&1
+        CHRMEM_KO=$3 "$4" --exact "$2" > /tmp/out 2>&1
         status=$?
         grep -q "^running 1 test$" /tmp/out || status=none
         cat /tmp/out >&2
@@ -281,7 +295,13 @@ fn boot(
     for turn in turns {
         let file = format!("{}.ko", turn.name);
         job.add(&file, &fs::read(&turn.module)?)?;
-        script += &format!("turn {} {} /lab/{file}\n", turn.name, turn.test);
+        let Turn {
+            name,
+            test,
+            program,
+            ..
+        } = turn;
+        script += &format!("turn {name} {test} /lab/{file} {program}\n");
     }
     job.add("mutants", script.as_bytes())?;
     job.command(["env", &format!("CHRMEM_BOOT={name}"), "bash", "./mutants"])?;
@@ -352,6 +372,34 @@ fn build(lab: &Lab, name: &str) -> Result<PathBuf> {
     Ok(module)
 }
 
+/// Builds the tests with a mutant of the library; gives the program, and what it is called.
+fn build_tests(name: &str) -> Result<(PathBuf, String)> {
+    let all = workspace::target()?.join("mutants");
+    let (dir, patch) = (
+        all.join(name),
+        workspace::dir().join(DIR).join(format!("{name}.patch")),
+    );
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    let source = dir.join("source");
+    for file in workspace::files()? {
+        let (from, to) = (workspace::dir().join(&file), source.join(&file));
+        fs::create_dir_all(to.parent().context("a file without a directory")?)?;
+        // What was removed, git still knows.
+        if from.exists() {
+            fs::copy(from, to)?;
+        }
+    }
+    apply(&patch, &source)?;
+    // What mutants have in common is compiled once.
+    let built = programs::tests_of(Arch::native(), &source, &all.join("target"))?;
+    let called = format!("{TESTS}-{name}");
+    let program = dir.join(&called);
+    fs::copy(built, &program)?;
+    Ok((program, called))
+}
+
 /// Applies a patch to the copy in `dir`.
 fn apply(patch: &Path, dir: &Path) -> Result<()> {
     // The copy is no part of the repository, where git would leave alone what it does not track.
@@ -364,7 +412,7 @@ fn apply(patch: &Path, dir: &Path) -> Result<()> {
         .run()?;
     ensure!(
         applied.status.success(),
-        "{} has to be renewed, it does not fit to the driver any more: {}",
+        "{} has to be renewed, it does not fit any more: {}",
         patch.display(),
         String::from_utf8_lossy(&applied.stdout)
     );
@@ -373,7 +421,7 @@ fn apply(patch: &Path, dir: &Path) -> Result<()> {
 
 /// Copies what a patch may change.
 fn copy_sources(to: &Path) -> Result<()> {
-    for part in ["driver", "uapi/src"] {
+    for part in ["driver", "uapi/src", "lib/src"] {
         copy(&workspace::dir().join(part), &to.join(part))?;
     }
     Ok(())
@@ -406,11 +454,14 @@ mod tests {
         let mutant = Mutant::parse("growth", patch).unwrap();
         assert_eq!(mutant.defect, "growth is allowed");
         assert_eq!((&*mutant.test, &*mutant.kernel), ("map::growing", "stock"));
+        assert!(!mutant.in_library);
+        let of_library = patch.replace("a/x", "a/lib/src/x");
+        assert!(Mutant::parse("growth", &of_library).unwrap().in_library);
         assert!(Mutant::parse("growth", "Defect: x\n--- a/x\nTest: map::growing\n").is_err());
     }
 
     #[test]
-    fn there_are_at_least_twenty_and_they_fit_to_the_driver() {
+    fn there_are_at_least_twenty_and_they_fit() {
         let dir = workspace::dir().join(DIR);
         let mutants = read(&dir).unwrap();
         assert!(mutants.len() >= 20, "{}", mutants.len());

@@ -3,7 +3,7 @@
 //! Builds the programs that run in the guest: on the host, for the guest's architecture. Debian's newer C library runs them.
 
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{ensure, Context, Result};
 use cargo_metadata::Message;
@@ -37,6 +37,17 @@ fn build(arch: &Arch, package: &str, name: &str, stderr: bool) -> Result<PathBuf
 
 /// Builds a package, or what `which` says of it: the programs that came out.
 fn executables(arch: &Arch, package: &str, which: &[&str], stderr: bool) -> Result<Vec<PathBuf>> {
+    executables_of(&workspace::dir(), arch, package, which, stderr)
+}
+
+/// The same, of the workspace in `dir`.
+fn executables_of(
+    dir: &Path,
+    arch: &Arch,
+    package: &str,
+    which: &[&str],
+    stderr: bool,
+) -> Result<Vec<PathBuf>> {
     let args = [
         "build",
         "--quiet",
@@ -47,10 +58,7 @@ fn executables(arch: &Arch, package: &str, which: &[&str], stderr: bool) -> Resu
     let target = target(arch)?;
     let args = args.into_iter().chain(which.iter().copied());
     let args = args.chain(target.iter().map(String::as_str));
-    let cargo = cargo(arch, args)
-        .dir(workspace::dir())
-        .stdin_null()
-        .unchecked();
+    let cargo = cargo(arch, args).dir(dir).stdin_null().unchecked();
     let reader = if stderr { cargo } else { cargo.stderr_null() }.reader()?;
     let mut built = Vec::new();
     for message in Message::parse_stream(BufReader::new(&reader)) {
@@ -105,6 +113,24 @@ pub(crate) fn optimized_chrmem(arch: &Arch) -> Result<PathBuf> {
 /// The VM tests, `chrmem-vm-tests`.
 pub(crate) fn tests(arch: &Arch) -> Result<PathBuf> {
     build(arch, "chrmem-tests-vm", "chrmem-vm-tests", true)
+}
+
+/// The VM tests of the workspace in `dir`, built in `target`.
+pub(crate) fn tests_of(arch: &Arch, dir: &Path, target: &Path) -> Result<PathBuf> {
+    let step = Step::new("compiling a mutant of chrmem-vm-tests", None);
+    let target = target.to_str().context("a path that is no text")?;
+    let built = executables_of(
+        dir,
+        arch,
+        "chrmem-tests-vm",
+        &["--target-dir", target],
+        true,
+    )?;
+    step.done();
+    built
+        .into_iter()
+        .next()
+        .context("chrmem-tests-vm has no program")
 }
 
 /// Where `fsx` is, or will be.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result};
 use chrmem::{Bell, Device, EventBell};
 use rustix::event::{eventfd, poll, EventfdFlags, PollFd, PollFlags, Timespec};
 use rustix::fs::{open, Mode, OFlags};
+use rustix::process::nice;
 use std::io::{stdin, stdout};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -116,6 +117,8 @@ impl Drop for Other {
 
 /// What the other process does.
 pub(crate) fn answer(kind: Kind) -> Result<()> {
+    // It does not take the processor from whoever wakes it: which of the two comes first is the same each time then.
+    nice(19)?;
     let heard = stdin().as_fd().try_clone_to_owned()?;
     let rung = stdout().as_fd().try_clone_to_owned()?;
     match kind {

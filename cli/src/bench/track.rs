@@ -89,8 +89,7 @@ fn stores(
     Ok(())
 }
 
-/// Wakes another process, which waits for changes of `made`, and waits for its answer. There are some pairs of processes, and the cheapest
-/// counts: which of the two is on the processor first after a wake-up is not the driver's doing.
+/// Wakes another process, which waits for changes of `made`, and waits for its answer.
 fn wake(
     bench: &mut Bench<'_>,
     who: &str,
@@ -98,31 +97,13 @@ fn wake(
     made: &Made,
     act: impl Fn(&Device) -> Result<()>,
 ) -> Result<()> {
-    const PAIRS: usize = 5;
-    let mut best: Option<Sample> = None;
-    for _ in 0..PAIRS {
-        bench.say(WAKE, who, None)?;
-        let back = Made::new(4096)?;
-        let (there, answer) = (made.open()?, back.open()?);
-        let other = Other::start(kind, made.open()?.into(), back.open()?.into())?;
-        let sample = bench.clock.measure(|| {
-            act(&there)?;
-            answer.wait(None)?;
-            Ok(())
-        })?;
-        drop(other);
-        if best.is_none_or(|best| sample.median < best.median) {
-            best = Some(sample);
-        }
-    }
-    if let Some(sample) = best {
-        bench.report.figures.push(Figure {
-            what: WAKE.into(),
-            who: who.into(),
-            size: None,
-            threads: None,
-            sample,
-        });
-    }
-    Ok(())
+    bench.say(WAKE, who, None)?;
+    let back = Made::new(4096)?;
+    let (there, answer) = (made.open()?, back.open()?);
+    let _other = Other::start(kind, made.open()?.into(), back.open()?.into())?;
+    bench.take(WAKE, who, None, || {
+        act(&there)?;
+        answer.wait(None)?;
+        Ok(())
+    })
 }

@@ -9,7 +9,7 @@ use crate::{colour, size};
 use anyhow::Result;
 use clap::Args;
 use hexyl::PrinterBuilder;
-use std::io::{BufWriter, Read as _, Write};
+use std::io::{self, BufWriter, Read as _, Write};
 
 /// What `--help` ends with.
 pub(crate) const EXAMPLE: &str = "\
@@ -76,13 +76,72 @@ fn copy(mut source: Source<'_>, out: &mut impl Write, progress: &mut Progress) -
 }
 
 /// Shows all of the source in hexadecimal, with offsets of the device.
-fn show(source: Source<'_>, part: &Part, out: &mut impl Write) -> Result<()> {
+fn show(source: impl io::Read, part: &Part, out: &mut impl Write) -> Result<()> {
     let mut out = BufWriter::new(out);
+    let mut failure = None;
     PrinterBuilder::new(&mut out)
         .show_color(colour::is_wanted())
         .build()
         .display_offset(part.range.start)
-        .print_all(source)?;
+        .print_all(UntilFailure {
+            source,
+            failure: &mut failure,
+        })?;
     out.flush()?;
-    Ok(())
+    match failure {
+        Some(error) => Err(error.into()),
+        None => Ok(()),
+    }
+}
+
+/// A source that ends where it fails: the printer would read it again and again.
+struct UntilFailure<'a, R> {
+    source: R,
+    failure: &'a mut Option<io::Error>,
+}
+
+impl<R: io::Read> io::Read for UntilFailure<'_, R> {
+    fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+        Ok(self.source.read(target).unwrap_or_else(|error| {
+            *self.failure = Some(error);
+            0
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has some bytes, then fails once.
+    struct Failing(usize);
+
+    impl io::Read for Failing {
+        fn read(&mut self, target: &mut [u8]) -> io::Result<usize> {
+            self.0 += 1;
+            match self.0 {
+                1 => {
+                    target[..20].copy_from_slice(&[b'x'; 20]);
+                    Ok(20)
+                }
+                2 => Err(io::Error::other("it is gone")),
+                _ => panic!("read again after it failed"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_source_that_fails_ends_the_picture_with_its_error() {
+        let part = Part {
+            window: "window".to_owned(),
+            range: 0..4096,
+            writable: false,
+            tracked: false,
+        };
+        let mut out = Vec::new();
+        let error = show(Failing(0), &part, &mut out).expect_err("it fails");
+        assert_eq!(error.to_string(), "it is gone");
+        let text = String::from_utf8(out).expect("text");
+        assert!(text.contains("xxxxxxxx"), "{text}");
+    }
 }

@@ -16,6 +16,8 @@ pub(crate) fn window(name: &str, offset: u64, size: u64) -> Window {
         access: "rw".to_owned(),
         address: None,
         tracked: false,
+        revocable: false,
+        gone: false,
     }
 }
 

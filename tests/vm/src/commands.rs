@@ -171,7 +171,7 @@ fn info_describes_the_device() {
     drop(map);
     let window = json!({
         "index": 0, "name": "buffer", "offset": 0, "size": 4096, "memory": "pages",
-        "cache": "cached", "access": "rw", "address": null, "tracked": false,
+        "cache": "cached", "access": "rw", "address": null, "tracked": false, "revocable": false, "gone": false,
     });
     let expected = json!({
         "node": NODE, "version": 1, "size": 4096, "generation": generation, "mapping_count": 0,

@@ -4,6 +4,7 @@
 
 use crate::driver::{get, put};
 use crate::folder::Folder;
+use crate::memory;
 use crate::pagemap;
 use crate::pagetable::PageTables;
 use crate::pci::Pci;
@@ -22,12 +23,14 @@ crate::tests! {
     a_gigabyte_is_mapped_and_split
     huge_pages_are_switched_off_and_on_meanwhile
     a_debugger_sees_all_of_it
+    dma_memory_is_given_back_whole
 }
 
 crate::tests! {
     in SEEN_IN_PAGE_TABLES:
     large_entries_map_what_is_large
     addresses_fit_to_the_frames
+    dma_memory_begins_where_large_entries_fit
     small_entries_map_what_does_not_fit
     one_entry_maps_a_gigabyte
     stores_are_noted
@@ -338,6 +341,27 @@ fn addresses_fit_to_the_frames() {
     let (middle, _tail) = rest.split(3 * HUGE);
     let start = address(&folder) + 3 * PAGE as u64;
     assert_eq!(sizes(&tables, &middle, start), [HUGE as u64]);
+}
+
+fn dma_memory_begins_where_large_entries_fit() {
+    let tables = PageTables::new();
+    // Of memory that was set aside at boot, if any was, the next is given from an odd MiB on.
+    let _before = Folder::live("before", &[("one", "memory=dma size=1M")]);
+    let folder = one(&format!("memory=dma size={SIZE}"));
+    let map = Map::shared(folder.open(), SIZE).expect("a mapping");
+    assert_eq!(sizes(&tables, &map, address(&folder)), [HUGE as u64]);
+}
+
+fn dma_memory_is_given_back_whole() {
+    // Where memory was set aside, 64 MiB of it, nothing else has runs of this size.
+    let size = match memory::meminfo("CmaTotal:") {
+        0 => SIZE,
+        _ => 2 * SIZE,
+    };
+    let _before = Folder::live("before", &[("one", "memory=dma size=1M")]);
+    for _ in 0..80 {
+        drop(one(&format!("memory=dma size={size}")));
+    }
 }
 
 fn small_entries_map_what_does_not_fit() {

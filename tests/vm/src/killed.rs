@@ -19,7 +19,7 @@ crate::tests! {
     nobody_waits_for_the_building_of_a_device
 }
 
-const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
 /// Settings of windows whose pages are worked on in different ways.
 const SETTINGS: [&str; 2] = ["", "cache=noncached"];
@@ -30,7 +30,7 @@ fn size_of_window() -> usize {
 }
 
 /// Waits until something holds.
-fn wait_until(holds: impl Fn() -> bool) {
+pub(crate) fn wait_until(holds: impl Fn() -> bool) {
     let deadline = Instant::now() + LIMIT;
     while !holds() {
         assert!(Instant::now() < deadline, "in vain");

@@ -797,8 +797,19 @@ impl Cgroup {
         assert!(mount.expect("mount runs").success());
         fs::write("/tmp/cgroup/cgroup.subtree_control", "+memory").expect("memory");
         fs::create_dir_all(Self::PATH).expect("a cgroup");
-        fs::write(format!("{}/memory.max", Self::PATH), limit).expect("a limit");
-        Self
+        let this = Self;
+        this.set("memory.max", limit);
+        this
+    }
+
+    /// Writes one of its settings.
+    pub(crate) fn set(&self, name: &str, value: &str) {
+        fs::write(format!("{}/{name}", Self::PATH), value).expect(name);
+    }
+
+    /// Puts the calling process into it.
+    pub(crate) fn enter(&self) {
+        self.set("cgroup.procs", "0");
     }
 
     /// Bytes that count for it.
@@ -819,7 +830,7 @@ impl Cgroup {
     /// Has a child in it do something.
     pub(crate) fn run(&self, body: impl FnOnce()) {
         let mut child = Child::start(|| {
-            fs::write(format!("{}/cgroup.procs", Self::PATH), "0").expect("into the cgroup");
+            self.enter();
             body();
         });
         assert_eq!(child.wait(LIMIT), End::Status(0));

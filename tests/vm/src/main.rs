@@ -62,6 +62,7 @@ mod oracle;
 mod orders;
 mod pagemap;
 mod pagetable;
+mod parallel;
 mod pci;
 mod peers;
 mod plan;
@@ -149,6 +150,7 @@ fn main() -> ExitCode {
         ("importers", importers::TESTS),
         ("peers", peers::TESTS),
         ("killed", killed::TESTS),
+        ("parallel", parallel::TESTS),
         ("security", security::TESTS),
     ];
     if boot::has_sanitizers() {

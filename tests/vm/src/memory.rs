@@ -83,7 +83,7 @@ pub(crate) fn objects() -> BTreeMap<String, u64> {
 }
 
 /// A line of `/proc/meminfo`, in bytes.
-fn meminfo(key: &str) -> u64 {
+pub(crate) fn meminfo(key: &str) -> u64 {
     let text = fs::read_to_string("/proc/meminfo").expect("/proc");
     let line = text
         .lines()

@@ -4,6 +4,7 @@
 
 use crate::boot;
 use crate::folder::Folder;
+use crate::memory;
 use crate::sys::{Map, PAGE};
 use rustix::io::Errno;
 use std::fs;
@@ -15,7 +16,7 @@ crate::tests! {
 }
 
 /// The numbers of the nodes that have memory. A kernel that knows nothing of nodes has one.
-fn nodes() -> Vec<u32> {
+pub(crate) fn nodes() -> Vec<u32> {
     let Ok(text) = fs::read_to_string("/sys/devices/system/node/has_memory") else {
         return vec![0];
     };
@@ -27,8 +28,23 @@ fn nodes() -> Vec<u32> {
     numbers.collect()
 }
 
+/// Bytes of a node's memory that are free.
+pub(crate) fn free(node: u32) -> u64 {
+    let path = format!("/sys/devices/system/node/node{node}/meminfo");
+    let Ok(text) = fs::read_to_string(path) else {
+        return memory::free();
+    };
+    // `Node 0 MemFree:          319764 kB`
+    let line = text.lines().find(|line| line.contains("MemFree:"));
+    let kilobytes = line.and_then(|line| line.split_whitespace().nth(3));
+    kilobytes
+        .and_then(|text| text.parse::<u64>().ok())
+        .expect("a number")
+        << 10
+}
+
 /// How many pages of a mapping, all of which are there, are of each node.
-fn places(map: &Map) -> Vec<(String, usize)> {
+pub(crate) fn places(map: &Map) -> Vec<(String, usize)> {
     for page in 0..map.len() / PAGE {
         map.read(page * PAGE..page * PAGE + 1);
     }

@@ -2,18 +2,27 @@
 
 //! Windows whose hardware goes: nobody accesses them from then on, and what is beside them goes on.
 
+use crate::commands::{chrmem, printed};
 use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
 use crate::iomem;
 use crate::modprobe::Module;
 use crate::pci::Pci;
-use crate::sys::{ioctl, ioctl_fd, pread, pwrite, Buffer, Child, End, Map, PAGE};
+use crate::sys::{
+    bus_handler, end_by_bus_error, ioctl, ioctl_fd, pread, pwrite, Buffer, Child, End, Map,
+    BUS_ERROR, PAGE,
+};
+use chrmem::{Error, MapOptions, Mapping};
 use chrmem_uapi::abi;
 use libc::{MAP_SHARED, PROT_READ, PROT_WRITE};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
+use rustix::fs::{memfd_create, MemfdFlags};
 use rustix::io::Errno;
 use std::fs::File;
+use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Command, Output, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 crate::tests! {
@@ -25,6 +34,10 @@ crate::tests! {
     the_same_hardware_serves_again
     a_driver_that_is_unbound_takes_it_along
     other_hardware_takes_nothing_away
+    the_library_turns_it_into_an_error
+    a_program_s_own_handler_gets_its_own_faults
+    the_window_says_that_it_is_gone
+    the_command_says_what_is_gone
 }
 
 const LIMIT: Duration = Duration::from_secs(60);
@@ -376,5 +389,206 @@ fn other_hardware_takes_nothing_away() {
         Pci::rescan();
         assert_eq!(map.load(0), 7);
         assert_eq!(load(&map, PAGE), End::Status(0));
+    });
+}
+
+/// Accesses memory in one of several ways, each time another value.
+fn access(memory: &Mapping, way: usize, value: usize) -> chrmem::Result<()> {
+    let at = (value * 64) % SIZE;
+    let mut bytes = [7; 64];
+    match way {
+        0 => drop(memory.read::<u32>(at)?),
+        1 => memory.write(at, &(value as u64))?,
+        2 => memory.copy_to(at, &mut bytes)?,
+        3 => memory.copy_from(at, &bytes)?,
+        4 => drop(memory.load::<u16>(at, Ordering::Acquire)?),
+        5 => memory.store(at, value as u32, Ordering::Release)?,
+        6 => {
+            let part = memory.view(at..at + 64)?.array::<u8>();
+            drop(part.iter().collect::<chrmem::Result<Vec<_>>>()?);
+        }
+        7 => memory
+            .view(at..at + 64)?
+            .array()
+            .set(3, &[value as u8; 3])?,
+        8 => drop(memory.c_string(SIZE - 64)?),
+        _ => memory
+            .view(at..at + 64)?
+            .write_to(memfd_create("copy", MemfdFlags::CLOEXEC).expect("a memfd"))?,
+    }
+    Ok(())
+}
+
+const WAYS: usize = 10;
+
+/// Asserts that every access to a mapping is refused, with a reason that helps.
+fn is_refused(memory: &Mapping, node: &str) {
+    for way in 0..WAYS {
+        let error = access(memory, way, way).expect_err("it is gone");
+        assert!(
+            matches!(&error, Error::Revoked { file } if file == node),
+            "way {way}: {error:?}"
+        );
+        assert!(error.to_string().contains(node), "way {way}: {error}");
+    }
+    assert!(memory.check().is_err() && memory.atomic::<u8>(5).is_err());
+}
+
+/// Threads of several processes access it meanwhile, each in its own way.
+fn the_library_turns_it_into_an_error() {
+    on_each_kind(|folder| {
+        let (device, node) = (folder.device(), folder.node());
+        let memory = device.map(START..2 * START).expect("a mapping");
+        let untouched = MapOptions::new().window("it").map(&device);
+        let untouched = untouched.expect("a mapping");
+        let ram = device.map(..START).expect("a mapping");
+        let common = Map::common();
+        let mut children: Vec<_> = (0..3)
+            .map(|number| {
+                Child::start(|| {
+                    let own = folder.device().map(START..2 * START).expect("a mapping");
+                    // Some by a fork, some by themselves.
+                    let used = if number == 0 { &own } else { &memory };
+                    std::thread::scope(|scope| {
+                        for way in 0..WAYS {
+                            let common = &common;
+                            scope.spawn(move || {
+                                let failed = (0..10_000_000).find_map(|value| {
+                                    common.number().fetch_add(1, Ordering::Relaxed);
+                                    access(used, way, value).err()
+                                });
+                                let error = failed.expect("it ends");
+                                assert!(
+                                    matches!(error, Error::Revoked { .. }),
+                                    "way {way}: {error:?}"
+                                );
+                            });
+                        }
+                    });
+                    for mapping in [&own, &memory, &untouched] {
+                        is_refused(mapping, &folder.node());
+                    }
+                    assert_eq!(ram.read::<u8>(5).expect("RAM"), 7);
+                })
+            })
+            .collect();
+        ram.write(5, &7_u8).expect("RAM");
+        while common.load(0) < 2000 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        hardware().unplug();
+        for child in &mut children {
+            assert_eq!(child.wait(LIMIT), End::Status(0));
+        }
+        is_refused(&memory, &node);
+        is_refused(&untouched, &node);
+        access(&ram, 1, 1).expect("RAM");
+        ram.check().expect("RAM");
+    });
+}
+
+/// It is asked for what the library does not know, and only for that. Windows of RAM are mapped without any handler.
+fn a_program_s_own_handler_gets_its_own_faults() {
+    on_each_kind(|folder| {
+        let common = Map::common();
+        let mut child = Child::start(|| {
+            end_by_bus_error();
+            let handler = bus_handler();
+            let device = folder.device();
+            let ram = device.map(..START).expect("a mapping");
+            assert_eq!(bus_handler(), handler);
+            let memory = device.map(START..2 * START).expect("a mapping");
+            assert_ne!(bus_handler(), handler);
+            let own = Map::shared_at(&device, START, SIZE).expect("a mapping");
+            access(&memory, 0, 0).expect("hardware");
+            common.store(0, 1);
+            while common.load(0) != 2 {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            is_refused(&memory, &folder.node());
+            access(&ram, 0, 0).expect("RAM");
+            common.store(0, 3);
+            own.load(PAGE);
+        });
+        while common.load(0) != 1 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        hardware().unplug();
+        common.store(0, 2);
+        assert_eq!(child.wait(LIMIT), End::Status(BUS_ERROR));
+        assert_eq!(common.load(0), 3);
+    });
+}
+
+fn the_window_says_that_it_is_gone() {
+    on_each_kind(|folder| {
+        let device = folder.device();
+        let told = || {
+            let windows = device.windows().expect("WINDOW");
+            let told: Vec<_> = windows.iter().map(|it| (it.revocable, it.gone)).collect();
+            told
+        };
+        let (ram, there, gone) = ((false, false), (true, false), (true, true));
+        assert_eq!(told(), [ram, there, ram]);
+        assert!(!printed(&["info", "test"]).contains("GONE"));
+        hardware().unplug();
+        assert_eq!(told(), [ram, gone, ram]);
+        plug_in();
+        assert_eq!(told(), [ram, gone, ram]);
+        let table = printed(&["info", "test"]);
+        let last: Vec<_> = table.lines().rev().take(4).collect();
+        let last = last.iter().map(|line| line.split_whitespace().next_back());
+        assert_eq!(
+            last.collect::<Vec<_>>(),
+            ["no", "yes", "no", "GONE"].map(Some)
+        );
+        let text = printed(&["info", "test", "--json"]);
+        let told: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let of = |key: &str| [0, 1, 2].map(|index| told["windows"][index][key] == true);
+        let it = [false, true, false];
+        assert_eq!((of("revocable"), of("gone")), (it, it));
+    });
+}
+
+/// Asserts that the command has failed, and has said why and what to do.
+fn has_said(output: &Output, what: &str) {
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    for part in [what, "/dev/chrmem-test", "hint: ", "`chrmem info`"] {
+        assert!(complaint.contains(part), "no {part:?} in {complaint}");
+    }
+}
+
+fn the_command_says_what_is_gone() {
+    on_each_kind(|folder| {
+        put(folder.open(), START, b"the start");
+        // It has copied the first part, and waits for room in the pipe.
+        let mut reading = Command::new("chrmem")
+            .args(["read", "test:it", "--raw"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("chrmem");
+        let mut start = [0; 9];
+        let out = reading.stdout.as_mut().expect("a pipe");
+        out.read_exact(&mut start).expect("bytes");
+        assert_eq!(&start, b"the start");
+        hardware().unplug();
+        let output = reading.wait_with_output().expect("it ends");
+        assert!(output.stdout.len() < SIZE);
+        has_said(&output, "error: cannot access the mapping of");
+        let offset = START.to_string();
+        for arguments in [
+            &["read", "test:it"][..],
+            &["read", "test:it", "--via", "read"],
+            &["write", "test:it", "text"],
+            &["write", "test:it", "text", "--via", "mmap"],
+            &["fill", "test:it", "7"],
+            &["clear", "test:it"],
+            &["cat", "/dev/chrmem-test", &offset, "16"],
+        ] {
+            has_said(&chrmem(arguments), "error: cannot");
+        }
+        assert_eq!(printed(&["read", "test:before", "-n", "1", "--raw"]), "\0");
     });
 }

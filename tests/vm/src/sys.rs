@@ -396,6 +396,36 @@ impl Map {
     }
 }
 
+/// What handles SIGBUS in this process.
+pub(crate) fn bus_handler() -> usize {
+    // SAFETY: the call only fills the structure, which may be all zeroes.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        let answer = libc::sigaction(libc::SIGBUS, std::ptr::null(), &raw mut action);
+        assert_eq!(answer, 0);
+        action.sa_sigaction
+    }
+}
+
+/// The status that [`end_by_bus_error`] has a process end with.
+pub(crate) const BUS_ERROR: i32 = 57;
+
+/// Has SIGBUS end this process with [`BUS_ERROR`].
+pub(crate) fn end_by_bus_error() {
+    extern "C" fn end(_: libc::c_int) {
+        // SAFETY: ends the process at once.
+        unsafe { libc::_exit(BUS_ERROR) };
+    }
+    let handler: extern "C" fn(_) = end;
+    // SAFETY: the handler takes one argument, as it does without flags, and does what handlers may do.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as libc::sighandler_t;
+        let answer = libc::sigaction(libc::SIGBUS, &raw const action, std::ptr::null_mut());
+        assert_eq!(answer, 0);
+    }
+}
+
 /// Of `len` bytes at an address: those before the first aligned word, whole words, those after.
 fn words(address: usize, len: usize) -> (Range<usize>, Range<usize>, Range<usize>) {
     let head = (address.next_multiple_of(8) - address).min(len);
@@ -705,6 +735,18 @@ pub(crate) fn ioctl_number(fd: impl AsFd, command: u32, argument: usize) -> Resu
             [number(fd), command as usize, argument, 0, 0, 0],
         )
     }
+}
+
+/// Has memory for this process come from one NUMA node only, or from wherever the kernel likes.
+pub(crate) fn set_memory_policy(node: Option<u32>) {
+    let (mode, nodes) = match node {
+        Some(node) => (libc::MPOL_BIND, 1_u64 << node),
+        None => (libc::MPOL_DEFAULT, 0),
+    };
+    let mask = node.map_or(0, |_| &raw const nodes as usize);
+    // SAFETY: the mask has so many bits, which are only read.
+    let answer = unsafe { call(libc::SYS_set_mempolicy, [mode as usize, mask, 64, 0, 0, 0]) };
+    answer.expect("a policy");
 }
 
 /// `bpf`.

@@ -35,6 +35,8 @@
 
 /* chrmem_window.flags, bits */
 #define CHRMEM_WINDOW_TRACKED	1 /* stores are noticed: see CHRMEM_IOC_CHANGES */
+#define CHRMEM_WINDOW_REVOCABLE	2 /* goes with its hardware: see CHRMEM_WINDOW_GONE */
+#define CHRMEM_WINDOW_GONE	4 /* is gone: accesses are SIGBUS, calls ENODEV */
 
 /* chrmem_range.flags of CHRMEM_IOC_SYNC, bits; the file must be open for the access */
 #define CHRMEM_SYNC_READ	1 /* the processor reads ... */
