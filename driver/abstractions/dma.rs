@@ -195,7 +195,8 @@ impl Coherent {
     fn missing(&self) -> usize {
         match self.frame(0) {
             Some(frame) if self.allocator == Allocator::Direct => {
-                (frame.number() as usize).wrapping_neg() % HUGE_PAGES * PAGE_SIZE
+                let pages = (frame.number() as usize).wrapping_neg() % HUGE_PAGES;
+                pages.wrapping_mul(PAGE_SIZE)
             }
             _ => 0,
         }
