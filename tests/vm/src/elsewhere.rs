@@ -27,7 +27,13 @@ const NOT_ON_ARM64: &[(&str, &str)] = &[
         DIRTY,
     ),
     ("dirty::a_huge_page_is_dirty_as_a_whole", DIRTY),
+    ("guide::docs/guide/cache.md", UNCACHED),
+    ("guide::docs/guide/faults.md", UNCACHED),
+    ("guide::docs/guide/lessons.md", UNCACHED),
+    ("guide::docs/hardware.md", UNCACHED),
 ];
+
+const UNCACHED: &str = "the page makes windows of RAM that is not cached";
 
 const DIRTY: &str = "Linux has no soft-dirty bits there";
 

@@ -2,7 +2,7 @@
 
 //! What a random device is like.
 
-use crate::folder::Folder;
+use crate::folder::{Folder, RAM_HAS_MODES};
 use crate::pci::Pci;
 use crate::sys::PAGE;
 use fastrand::Rng;
@@ -61,9 +61,10 @@ pub(crate) fn random(random: &mut Rng) -> Vec<Window> {
             // Where huge entries fit, and where they do not.
             offset = offset.next_multiple_of(HUGE as u64) * u64::from(random.bool());
         }
-        let cache = match kind {
-            "dma" => "cached",
-            _ => ["cached", "cached", "writecombine", "noncached"][random.usize(0..4)],
+        let has_modes = kind == "physical" || kind != "dma" && RAM_HAS_MODES;
+        let cache = match has_modes {
+            true => ["cached", "cached", "writecombine", "noncached"][random.usize(0..4)],
+            false => "cached",
         };
         let access = if random.u8(0..5) == 0 { "ro" } else { "rw" };
         // Of a range that is not RAM, 0 would say that it is left as it is.
