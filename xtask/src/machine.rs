@@ -75,6 +75,10 @@ pub(crate) fn qemu(
     ]);
     add(&["-machine", machine.board]);
     add(&["-m", mem, "-smp", &smp.to_string()]);
+    if args.incoherent {
+        make_incoherent(lab, mem, smp, run)?;
+        add(&["-dtb", &format!("{RUN}/{DEVICE_TREE}")]);
+    }
     for device in machine.devices {
         add(&["-device", device]);
     }
@@ -177,6 +181,52 @@ pub(crate) fn qemu(
         binds.push(Bind::writable(dir, SHARE));
     }
     Ok(lab.root.command(&binds, argv))
+}
+
+/// The file in the run's directory with the device tree.
+const DEVICE_TREE: &str = "device-tree";
+
+/// Writes a device tree as QEMU makes it for this machine, but in which no device is called coherent.
+fn make_incoherent(lab: &Lab, mem: &str, smp: u32, run: &Path) -> Result<()> {
+    const COHERENT: &[u8] = b"\0dma-coherent\0";
+    let machine = &lab.arch.machine;
+    let board = format!("{},dumpdtb={RUN}/{DEVICE_TREE}", machine.board);
+    let smp = smp.to_string();
+    let argv = [
+        machine.program,
+        "-nodefaults",
+        "-display",
+        "none",
+        "-machine",
+        &board,
+        "-m",
+        mem,
+        "-smp",
+        &smp,
+        "-cpu",
+        machine.emulated,
+    ];
+    let binds = [Bind::writable(run, RUN)];
+    let command = lab.root.command(&binds, argv).stdout_to_stderr();
+    command.run().context("this machine has no device tree")?;
+    let path = run.join(DEVICE_TREE);
+    let mut tree = fs::read(&path)?;
+    // The names of properties are in the tree once each.
+    let names = tree.windows(COHERENT.len());
+    let at = { names }.position(|bytes| bytes == COHERENT);
+    let at = at.context("QEMU calls no device coherent")?;
+    // A name that says nothing, as long as the other one.
+    tree[at + 1..][..4].copy_from_slice(b"not-");
+    // The names come last. QEMU leaves much room behind them, and more of it than the kernel takes when it reads the file.
+    let number = |at: usize| tree[at..].first_chunk().map(|it| u32::from_be_bytes(*it));
+    let (names, length) = (
+        number(12).context("a header")?,
+        number(32).context("a header")?,
+    );
+    let end = names + length;
+    tree.truncate(end as usize);
+    tree[4..8].copy_from_slice(&end.to_be_bytes());
+    Ok(fs::write(path, tree)?)
 }
 
 /// The kernel's command line.

@@ -33,6 +33,9 @@ pub(crate) struct Args {
     /// The number of processors.
     #[arg(long, value_name = "N", default_value_t = 2)]
     pub(crate) smp: u32,
+    /// A machine of which the firmware says that devices do not see the processor's caches (only arm64).
+    #[arg(long)]
+    pub(crate) incoherent: bool,
     /// The size of the memory, as QEMU writes it: 1G, and 2G for the kernel with sanitizers.
     #[arg(long, value_name = "SIZE")]
     pub(crate) mem: Option<String>,
