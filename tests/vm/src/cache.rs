@@ -3,14 +3,14 @@
 //! Cache modes: the same in every mapping of a window, the kernel's own included.
 
 use crate::driver::{get, pattern, put};
-use crate::folder::Folder;
-use crate::iomem;
+use crate::folder::{Folder, RAM_HAS_MODES};
 use crate::pagetable::{PageTables, CACHED, NONCACHED, WRITECOMBINE};
 use crate::pci::Pci;
 use crate::sys::{Child, End, Map, PAGE};
 use chrmem::CacheMode;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use rustix::io::Errno;
+use std::fs;
 use std::ops::Range;
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -22,6 +22,7 @@ crate::tests! {
     page_frames_are_mapped_so_by_everybody
     one_device_has_windows_of_all_modes
     dma_memory_is_as_its_device_needs_it
+    dma_memory_of_a_pci_device_is_mapped_as_by_the_kernel
 }
 
 crate::tests! {
@@ -40,11 +41,11 @@ const MODES: [(&str, &str); 3] = [
     ("noncached", NONCACHED),
 ];
 
-/// The same for RAM. On arm64 the kernel has all of it mapped cached, and cannot change that.
+/// Those that RAM can have.
 fn modes_of_ram() -> &'static [(&'static str, &'static str)] {
-    match cfg!(target_arch = "aarch64") {
-        true => &MODES[..1],
-        false => &MODES,
+    match RAM_HAS_MODES {
+        true => &MODES,
+        false => &MODES[..1],
     }
 }
 
@@ -186,7 +187,7 @@ fn page_frames_are_mapped_so_by_everybody() {
 /// The ranges that a PC's kernel keeps a mode for, with it, as far as they are of `range`.
 #[cfg(target_arch = "x86_64")]
 fn listed(range: &Range<u64>) -> Vec<(Range<u64>, String)> {
-    let text = std::fs::read_to_string("/sys/kernel/debug/x86/pat_memtype_list").expect("debugfs");
+    let text = fs::read_to_string("/sys/kernel/debug/x86/pat_memtype_list").expect("debugfs");
     let lines = text
         .lines()
         .filter_map(|line| line.strip_prefix("PAT: [mem "));
@@ -232,7 +233,7 @@ fn physical_ranges_are_listed_with_their_mode() {
         drop(map);
         assert_eq!(listed(&bar), []);
     }
-    assert_eq!(iomem::called("chrmem"), []);
+    assert_eq!(crate::iomem::called("chrmem"), []);
 }
 
 fn one_device_has_windows_of_all_modes() {
@@ -302,6 +303,43 @@ fn dma_memory_is_as_its_device_needs_it() {
     for cache in ["writecombine", "noncached"] {
         folder.change("one", &format!("cache={cache}"));
         folder.cannot_be_built(Errno::INVAL, &["window one", "coherent"]);
+    }
+}
+
+fn dma_memory_of_a_pci_device_is_mapped_as_by_the_kernel() {
+    let tables = PageTables::new();
+    // One that no driver has had, and one that a driver has: what the firmware says of a device is first read for a driver.
+    let edu = Pci::find(0x1234, 0x11e8);
+    let bound = fs::read_dir("/sys/bus/pci/drivers/virtio-pci").expect("/sys");
+    let bound = bound.filter_map(|entry| {
+        let name = entry.ok()?.file_name().into_string().ok()?;
+        name.starts_with("0000:").then_some(name)
+    });
+    let bound = bound.min().expect("a virtio device");
+    for device in [edu.address(), &bound] {
+        let settings = format!("memory=dma size={SIZE} device={device}");
+        let folder = Folder::live("test", &[("one", &settings)]);
+        let map = Map::shared(folder.open(), SIZE).expect("a mapping");
+        map.write(0, b"touched");
+        let first = tables.own(map.address()).expect("a page");
+        // Where the kernel has no mapping but that of all RAM, it uses that one.
+        let kernel = match tables.remapped(first.physical)[..] {
+            [] => tables.direct(first.physical).mode,
+            [mode] => mode,
+            ref modes => panic!("{device}: {modes:?}"),
+        };
+        println!("report: dma of {device}: {kernel}");
+        for at in some(&map) {
+            map.write(at, b"touched");
+            let entry = tables.own(map.address() + at).expect("a page");
+            assert_eq!(entry.mode, kernel, "{settings}");
+        }
+        let cache = folder.device().window(0).expect("WINDOW").cache;
+        let (_, mode) = MODES
+            .into_iter()
+            .find(|(name, _)| *name == cache.to_string())
+            .expect("a mode");
+        assert_eq!(mode, kernel, "{settings}");
     }
 }
 

@@ -106,11 +106,16 @@ impl PageTables {
         entry
     }
 
-    /// The cache modes of all mappings that the kernel has made of RAM or a device's memory in the range of vmalloc, and which
-    /// begin with this physical address.
+    /// The cache modes of all mappings of this physical address that the kernel has made of RAM or a device's memory in the range
+    /// of vmalloc. Of memory that is not one run, only the first page is found.
     pub(crate) fn remapped(&self, physical: u64) -> Vec<&'static str> {
-        let entries = remapped().into_iter();
-        let entries = entries.filter_map(|range| self.walk(self.top, range.start));
+        let there = |range: Range<u64>| {
+            let first = self.walk(self.top, range.start)?;
+            let into = physical.checked_sub(first.physical)?;
+            let address = range.start.checked_add(into).filter(|it| *it < range.end)?;
+            self.walk(self.top, address)
+        };
+        let entries = remapped().into_iter().filter_map(there);
         let those = entries.filter(|entry| entry.physical == physical);
         those.map(|entry| entry.mode).collect()
     }
