@@ -105,6 +105,8 @@ mod tests {
         let (mut machine, _files) = made_up(&[]);
         assert_eq!(processor(&machine).state, State::Ok);
         machine.processor = "aarch64".to_owned();
+        assert_eq!(processor(&machine).state, State::Ok);
+        machine.processor = "riscv64".to_owned();
         assert_eq!(processor(&machine).state, State::Wrong);
     }
 
