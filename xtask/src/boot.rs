@@ -22,6 +22,8 @@ pub(crate) struct Boot {
     pub(crate) name: &'static str,
     /// More for the kernel's command line.
     append: &'static str,
+    /// How much memory the machine has, if it is not the usual.
+    mem: Option<&'static str>,
     /// Which part of the tests it is for, if not for all: `1/2` and `2/2` are halves.
     part: Option<&'static str>,
     /// How many seconds the tests may take.
@@ -38,6 +40,7 @@ impl Boot {
             arch,
             kernel: kernel.into(),
             append: self.append.into(),
+            mem: self.mem.map(Into::into),
             timeout: self.limit,
             ..Args::default()
         }
@@ -66,6 +69,7 @@ impl Boot {
 pub(crate) const PLAIN: Boot = Boot {
     name: "plain",
     append: "",
+    mem: None,
     part: None,
     limit: 2400,
 };
@@ -74,7 +78,9 @@ pub(crate) const PLAIN: Boot = Boot {
 /// is freed is overwritten. The memory is that of two nodes, and some of it is set aside for devices.
 pub(crate) const HARDENED: Boot = Boot {
     name: "hardened",
-    append: "slab_debug=FZPU page_poison=1 init_on_alloc=0 init_on_free=1 kfence.sample_interval=1 panic_on_warn=1 numa=fake=2 cma=64M",
+    append: "slab_debug=FZPU page_poison=1 init_on_alloc=0 init_on_free=1 kfence.sample_interval=1 panic_on_warn=1 numa=fake=2 cma=32M",
+    // What is set aside comes on top of it.
+    mem: Some("1056M"),
     part: None,
     limit: 3000,
 };
@@ -84,6 +90,7 @@ pub(crate) const fn debug(part: Option<&'static str>) -> Boot {
     Boot {
         name: "debug",
         append: "",
+        mem: None,
         part,
         limit: 4800,
     }
