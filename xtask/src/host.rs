@@ -72,10 +72,11 @@ pub(crate) fn ready_for(arch: &Arch) -> Result<()> {
     if has_library()? {
         return Ok(());
     }
-    let target = arch.target;
+    let (target, name) = (arch.target, arch.name);
     ensure!(
         which::which("rustup").is_ok(),
-        "this Rust has no library for {target}, and there is no rustup, which could add it"
+        "this Rust has no library for {target}, and there is no rustup, which could add it; for Debian's Rust, as root: \
+         dpkg --add-architecture {name} && apt-get update && apt-get install libstd-rust-dev:{name}"
     );
     let log = cache::logs()?.join("rustup.log");
     let step = Step::new(format!("adding Rust's library for {target}"), None);
