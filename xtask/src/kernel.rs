@@ -16,6 +16,11 @@ pub(crate) const STOCK: &str = "stock";
 /// The one that is asked for by this name is built with sanitizers, from the source of the stock kernel.
 pub(crate) const DEBUG: &str = "debug";
 
+/// The bytes of a page of the kernel that is asked for by this name, where they are not 4096.
+pub(crate) fn page_size(name: &str) -> Option<&'static str> {
+    (name == "16k").then_some("16384")
+}
+
 /// A kernel of the distribution's, or built from its source.
 #[derive(Clone, Debug)]
 pub(crate) struct Kernel {

@@ -102,7 +102,10 @@ pub(crate) fn run(names: &[String]) -> Result<ExitCode> {
         .filter(|mutant| names.is_empty() || names.contains(&mutant.name))
         .collect();
     let arch = Arch::native();
-    let tests = vec![programs::chrmem(arch)?, programs::tests(arch)?];
+    let tests = vec![
+        programs::chrmem(arch)?,
+        programs::tests(arch, kernel::STOCK)?,
+    ];
     let mut kernels: BTreeMap<&str, Vec<&Mutant>> = BTreeMap::new();
     for mutant in &chosen {
         kernels.entry(&mutant.kernel).or_default().push(mutant);

@@ -11,7 +11,7 @@ use cargo_metadata::Message;
 use crate::arch::Arch;
 use crate::cache::{self, Lock};
 use crate::progress::Step;
-use crate::{host, workspace};
+use crate::{host, kernel, workspace};
 
 /// The version of `fsx` on crates.io.
 const FSX: &str = "0.3.2";
@@ -26,8 +26,19 @@ pub(crate) struct Programs {
 
 /// Builds the program `name` of a package; `stderr` says whether cargo may speak.
 fn build(arch: &Arch, package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
+    build_for(arch, kernel::STOCK, package, name, stderr)
+}
+
+/// The same, for the kernel called `kernel`.
+fn build_for(
+    arch: &Arch,
+    kernel: &str,
+    package: &str,
+    name: &str,
+    stderr: bool,
+) -> Result<PathBuf> {
     let step = Step::new(format!("compiling {name}"), None);
-    let built = executables(arch, package, &[], stderr)?;
+    let built = executables_of(&workspace::dir(), arch, kernel, package, &[], stderr)?;
     step.done();
     let found = built
         .into_iter()
@@ -37,13 +48,21 @@ fn build(arch: &Arch, package: &str, name: &str, stderr: bool) -> Result<PathBuf
 
 /// Builds a package, or what `which` says of it: the programs that came out.
 fn executables(arch: &Arch, package: &str, which: &[&str], stderr: bool) -> Result<Vec<PathBuf>> {
-    executables_of(&workspace::dir(), arch, package, which, stderr)
+    executables_of(
+        &workspace::dir(),
+        arch,
+        kernel::STOCK,
+        package,
+        which,
+        stderr,
+    )
 }
 
-/// The same, of the workspace in `dir`.
+/// The same, of the workspace in `dir`, for the kernel called `kernel`.
 fn executables_of(
     dir: &Path,
     arch: &Arch,
+    kernel: &str,
     package: &str,
     which: &[&str],
     stderr: bool,
@@ -59,6 +78,11 @@ fn executables_of(
     let args = args.into_iter().chain(which.iter().copied());
     let args = args.chain(target.iter().map(String::as_str));
     let cargo = cargo(arch, args).dir(dir).stdin_null().unchecked();
+    // The tests know the size of a page when they are compiled.
+    let cargo = match kernel::page_size(kernel) {
+        Some(size) => cargo.env("CHRMEM_PAGE_SIZE", size),
+        None => cargo,
+    };
     let reader = if stderr { cargo } else { cargo.stderr_null() }.reader()?;
     let mut built = Vec::new();
     for message in Message::parse_stream(BufReader::new(&reader)) {
@@ -111,8 +135,8 @@ pub(crate) fn optimized_chrmem(arch: &Arch) -> Result<PathBuf> {
 }
 
 /// The VM tests, `chrmem-vm-tests`.
-pub(crate) fn tests(arch: &Arch) -> Result<PathBuf> {
-    build(arch, "chrmem-tests-vm", "chrmem-vm-tests", true)
+pub(crate) fn tests(arch: &Arch, kernel: &str) -> Result<PathBuf> {
+    build_for(arch, kernel, "chrmem-tests-vm", "chrmem-vm-tests", true)
 }
 
 /// The VM tests of the workspace in `dir`, built in `target`.
@@ -122,6 +146,7 @@ pub(crate) fn tests_of(arch: &Arch, dir: &Path, target: &Path) -> Result<PathBuf
     let built = executables_of(
         dir,
         arch,
+        kernel::STOCK,
         "chrmem-tests-vm",
         &["--target-dir", target],
         true,
@@ -175,10 +200,10 @@ pub(crate) fn examples(arch: &Arch) -> Result<Vec<PathBuf>> {
 }
 
 /// The command line and the examples, and the VM tests if they build: a run that is not about them does without.
-pub(crate) fn all(arch: &Arch) -> Result<Programs> {
+pub(crate) fn all(arch: &Arch, kernel: &str) -> Result<Programs> {
     let mut commands = vec![chrmem(arch)?];
     commands.extend(Some(fsx_path(arch)?).filter(|path| path.exists()));
-    match build(arch, "chrmem-tests-vm", "chrmem-vm-tests", false) {
+    match build_for(arch, kernel, "chrmem-tests-vm", "chrmem-vm-tests", false) {
         Ok(tests) => commands.push(tests),
         Err(error) => eprintln!("lab: going on without the VM tests: {error:#}"),
     }

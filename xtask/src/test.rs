@@ -22,7 +22,7 @@ pub(crate) fn run(arch: &'static Arch, kernel: &str, filter: &[String]) -> Resul
     let (lab, programs) = vm::lab_and(arch, kernel, || {
         let built = Programs {
             commands: vec![
-                programs::tests(arch)?,
+                programs::tests(arch, kernel)?,
                 programs::chrmem(arch)?,
                 programs::fsx(arch)?,
             ],

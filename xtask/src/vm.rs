@@ -91,7 +91,9 @@ pub(crate) fn command(args: &Args) -> Result<ExitCode> {
         !args.icount || args.accel != Some(Accel::Kvm),
         "--icount needs --accel tcg: KVM does not count instructions"
     );
-    let (lab, programs) = lab_and(args.arch, &args.kernel, || programs::all(args.arch))?;
+    let (lab, programs) = lab_and(args.arch, &args.kernel, || {
+        programs::all(args.arch, &args.kernel)
+    })?;
     let mut job = Job::new(args, &lab, &programs.commands)?;
     job.examples(&programs.examples)?;
     if !args.command.is_empty() {

@@ -23,8 +23,14 @@ use std::time::{Duration, Instant};
 /// What a system call answers.
 pub(crate) type Result<T> = std::result::Result<T, Errno>;
 
-/// Bytes of a page.
-pub(crate) const PAGE: usize = 4096;
+/// Bytes of a page: those of the kernel that the tests are compiled for.
+pub(crate) const PAGE: usize = match option_env!("CHRMEM_PAGE_SIZE") {
+    Some(text) => match usize::from_str_radix(text, 10) {
+        Ok(size) => size,
+        Err(_) => panic!("CHRMEM_PAGE_SIZE is no number"),
+    },
+    None => 4096,
+};
 
 /// Which the `libc` crate does not know everywhere.
 const SYS_MSEAL: libc::c_long = 462;
