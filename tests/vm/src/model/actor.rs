@@ -1190,8 +1190,8 @@ impl<'a> Actor<'a> {
             self.expect("WINDOW", (number(8), number(16)), expected);
             let flags = self.real.scratch.read(4..8);
             // What is not RAM is a BAR.
-            let expected = u32::from(window.tracked) * abi::WINDOW_TRACKED
-                | u32::from(!window.ram) * abi::WINDOW_REVOCABLE;
+            let expected = (u32::from(window.tracked) * abi::WINDOW_TRACKED)
+                | (u32::from(!window.ram) * abi::WINDOW_REVOCABLE);
             self.expect("WINDOW", flags, expected.to_ne_bytes().to_vec());
         }
     }
