@@ -22,8 +22,6 @@ pub(crate) struct Boot {
     pub(crate) name: &'static str,
     /// More for the kernel's command line.
     append: &'static str,
-    /// How much memory the machine has, if it is not the usual.
-    mem: Option<&'static str>,
     /// Which part of the tests it is for, if not for all: `1/2` and `2/2` are halves.
     part: Option<&'static str>,
     /// How many seconds the tests may take.
@@ -40,7 +38,6 @@ impl Boot {
             arch,
             kernel: kernel.into(),
             append: self.append.into(),
-            mem: self.mem.map(Into::into),
             timeout: self.limit,
             ..Args::default()
         }
@@ -69,18 +66,15 @@ impl Boot {
 pub(crate) const PLAIN: Boot = Boot {
     name: "plain",
     append: "",
-    mem: None,
     part: None,
     limit: 2400,
 };
 
 /// With what the distribution's kernel has to find mistakes with. New memory is not zeroed unless it is asked for, and what
-/// is freed is overwritten. The memory is that of two nodes, and some of it is set aside for devices.
+/// is freed is overwritten. The memory is that of two nodes.
 pub(crate) const HARDENED: Boot = Boot {
     name: "hardened",
-    append: "slab_debug=FZPU page_poison=1 init_on_alloc=0 init_on_free=1 kfence.sample_interval=1 panic_on_warn=1 numa=fake=2 cma=32M",
-    // What is set aside comes on top of it.
-    mem: Some("1056M"),
+    append: "slab_debug=FZPU page_poison=1 init_on_alloc=0 init_on_free=1 kfence.sample_interval=1 panic_on_warn=1 numa=fake=2",
     part: None,
     limit: 3000,
 };
@@ -90,7 +84,6 @@ pub(crate) const fn debug(part: Option<&'static str>) -> Boot {
     Boot {
         name: "debug",
         append: "",
-        mem: None,
         part,
         limit: 4800,
     }

@@ -353,7 +353,7 @@ fn dma_memory_begins_where_large_entries_fit() {
 }
 
 fn dma_memory_is_given_back_whole() {
-    // Where memory was set aside, 32 MiB of it, nothing else has runs of this size.
+    // Where 32 MiB of memory were set aside (`cma=`), nothing else has runs of this size.
     let size = match memory::meminfo("CmaTotal:") {
         0 => SIZE,
         _ => 2 * SIZE,
