@@ -27,7 +27,7 @@ use crate::{
             available_pages,
             has_failed_memory,
             Node,
-            HUGE_PAGES, //
+            HUGE_BYTES, //
         },
         iomem::{
             IoMemory,
@@ -418,7 +418,7 @@ impl Memory {
 }
 
 /// Bytes of memory after which a task looks whether it is killed: uncached, they take tens of milliseconds.
-const PIECE: usize = HUGE_PAGES * PAGE_SIZE;
+const PIECE: usize = HUGE_BYTES;
 
 /// The same for registers, whose words are fetched one by one.
 const PIECE_OF_REGISTERS: usize = 64 << 10;

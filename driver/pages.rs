@@ -59,14 +59,12 @@ impl Pages {
         node: Option<Node>,
         progress: &Progress,
     ) -> Result<Self> {
-        let is_cached = cache == Cache::Cached;
-        let single = single || !is_cached;
+        let single = single || cache != Cache::Cached;
         let tell = |pages| progress.add(pages);
         let folios = Folios::shared(c"chrmem", count, single, node, &tell)?;
-        Ok(if is_cached {
-            Self::Cached(folios)
-        } else {
-            Self::Uncached(Uncached::new(folios, cache)?)
+        Ok(match cache {
+            Cache::Cached => Self::Cached(folios),
+            _ => Self::Uncached(Uncached::new(folios, cache)?),
         })
     }
 

@@ -31,7 +31,7 @@ use kernel::{
 };
 
 use super::{
-    folio::HUGE_PAGES,
+    folio::HUGE_BYTES,
     iov::{
         Destination,
         Source, //
@@ -490,7 +490,7 @@ unsafe extern "C" fn get_unmapped_area<T: FileOperations>(
         // Where it is does not matter.
         return find(len);
     }
-    let is_huge = len >= HUGE_PAGES * PAGE_SIZE;
+    let is_huge = len >= HUGE_BYTES;
     // Of frames, it is where they are in the machine that huge entries must fit to.
     let (page, is_giant) = match is_huge.then(|| this.page(page as u64)).flatten() {
         Some(Page::Frame(frame)) => (frame.number(), frame.has_giant((len / PAGE_SIZE) as u64)),

@@ -19,7 +19,10 @@ use kernel::{
 
 use super::{
     cache::Cache,
-    folio::HUGE_PAGES,
+    folio::{
+        HUGE_BYTES,
+        HUGE_PAGES, //
+    },
     helpers,
     iov::{
         Destination,
@@ -130,9 +133,6 @@ impl Drop for Faux {
         unsafe { bindings::faux_device_destroy(self.0.as_ptr()) };
     }
 }
-
-/// Bytes that a huge page-table entry maps.
-const HUGE_BYTES: usize = HUGE_PAGES * PAGE_SIZE;
 
 /// What coherent memory came from, and must go back to.
 #[derive(Clone, Copy, PartialEq, Eq)]

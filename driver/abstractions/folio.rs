@@ -66,6 +66,9 @@ pub(crate) const HUGE: u32 = PAGE_SIZE.ilog2() - 3;
 /// Pages of such a folio.
 pub(crate) const HUGE_PAGES: usize = 1 << HUGE;
 
+/// Bytes of such a folio.
+pub(crate) const HUGE_BYTES: usize = HUGE_PAGES * PAGE_SIZE;
+
 /// Pages that a thread allocates in one go where several share the work: 32 MiB, which take milliseconds, or what a huge entry
 /// maps if that is more.
 const PART: usize = if (32 << 20) / PAGE_SIZE > HUGE_PAGES {

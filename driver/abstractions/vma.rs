@@ -23,7 +23,7 @@ use super::{
         page_of_frame,
         FolioPage,
         HUGE,
-        HUGE_PAGES, //
+        HUGE_BYTES, //
     },
     helpers,
     inode::Inode,
@@ -501,9 +501,6 @@ unsafe extern "C" fn access<T: VmOperations>(
 /// Bytes of a page.
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// Bytes that a huge entry maps.
-const HUGE_BYTES: u64 = HUGE_PAGES as u64 * PAGE;
-
 /// Pages that a fault maps at once, if huge entries do not, and bytes of them.
 const AROUND_PAGES: usize = 16;
 const AROUND: u64 = AROUND_PAGES as u64 * PAGE;
@@ -512,7 +509,7 @@ const AROUND: u64 = AROUND_PAGES as u64 * PAGE;
 pub(super) const EAGER: u64 = 4 * PAGE;
 
 /// Bytes that one page table maps.
-const TABLE: u64 = HUGE_BYTES;
+const TABLE: u64 = HUGE_BYTES as u64;
 
 /// What a fault is about.
 struct Fault {
