@@ -2,7 +2,7 @@
 
 //! EXPORT and SYNC: ranges of a device as buffers that other drivers take.
 
-use crate::driver::{self, get, open_node, pattern, put};
+use crate::driver::{self, get, in_bytes, open_node, pattern, put};
 use crate::folder::{Folder, RAM_HAS_MODES};
 use crate::kinds::Cgroup;
 use crate::kmsg::Mark;
@@ -10,7 +10,7 @@ use crate::memory;
 use crate::modprobe::Module;
 use crate::pci::Pci;
 use crate::sys::{
-    self, ioctl, ioctl_fd, ioctl_fd_at, process_vm, seek, Buffer, Child, End, Map, PAGE,
+    self, ioctl, ioctl_fd, ioctl_fd_at, process_vm, seek, Buffer, Child, End, Map, PAGE, PAGE64,
 };
 use chrmem_uapi::abi::{self, SYNC_END, SYNC_READ, SYNC_WRITE};
 use libc::{MAP_PRIVATE, MAP_SHARED, MREMAP_MAYMOVE, PROT_EXEC, PROT_READ, PROT_WRITE};
@@ -94,34 +94,38 @@ fn announce(buffer: impl AsFd, flags: u64) -> Result<usize, Errno> {
     ioctl(buffer, ANNOUNCE, argument.span(0, 8))
 }
 
-/// A device of three windows of 64 KiB of RAM, back to back: one of each kind.
+/// A device of three windows of 16 pages of RAM, back to back: one of each kind.
 fn of_each_kind() -> Folder {
     let folder = Folder::live(
         "test",
         &[
-            ("pages", "size=64K"),
-            ("run", "size=64K memory=contiguous"),
-            ("dma", "size=64K memory=dma"),
+            ("pages", "size=16pages"),
+            ("run", "size=16pages memory=contiguous"),
+            ("dma", "size=16pages memory=dma"),
         ],
     );
     for offset in STARTS {
-        put(folder.open(), offset, &pattern(65536));
+        put(folder.open(), offset, &pattern(16 * PAGE));
     }
     folder
 }
 
 /// Where its windows start.
-const STARTS: [u64; 3] = [0, 65536, 131072];
+const STARTS: [u64; 3] = [0, 16 * PAGE64, 32 * PAGE64];
 
 fn a_part_of_each_kind_is_a_buffer() {
     let folder = of_each_kind();
     let fd = folder.open();
     for start in STARTS {
-        for (offset, size) in [(0, 65536), (4096, 8192), (61440, 4096)] {
+        for (offset, size) in [
+            (0, 16 * PAGE64),
+            (PAGE64, 2 * PAGE64),
+            (15 * PAGE64, PAGE64),
+        ] {
             let buffer = export(&fd, start + offset, size).expect("a buffer");
             assert_eq!(seek(&buffer, 0, libc::SEEK_END as u32), Ok(size as usize));
             let map = Map::shared(&buffer, size as usize).expect("a mapping");
-            let expected = &pattern(65536)[offset as usize..][..size as usize];
+            let expected = &pattern(16 * PAGE)[offset as usize..][..size as usize];
             assert_eq!(map.read(0..size as usize), expected);
             map.write(10, b"by the buffer");
             assert_eq!(get(&fd, start + offset + 10, 13), b"by the buffer");
@@ -130,13 +134,13 @@ fn a_part_of_each_kind_is_a_buffer() {
             assert_eq!(folder.shown().mappings.0, 1);
             drop(map);
             // Its offsets are its own.
-            let last = Map::shared_at(&buffer, size - 4096, PAGE).expect("a mapping");
+            let last = Map::shared_at(&buffer, size - PAGE64, PAGE).expect("a mapping");
             assert_eq!(last.read(0..PAGE), expected[size as usize - PAGE..]);
             for (offset, len) in [
                 (0, size + 1),
                 (size, 1),
-                (size - 4096, 8192),
-                (1 << 40, 4096),
+                (size - PAGE64, 2 * PAGE64),
+                (1 << 40, PAGE64),
             ] {
                 let map = Map::shared_at(&buffer, offset, len as usize);
                 assert_eq!(map.err(), Some(Errno::INVAL), "{len} at {offset}");
@@ -148,11 +152,11 @@ fn a_part_of_each_kind_is_a_buffer() {
 
 fn a_buffer_is_a_buffer() {
     let folder = of_each_kind();
-    let buffer = export(folder.open(), 65536, 8192).expect("a buffer");
+    let buffer = export(folder.open(), 16 * PAGE64, 2 * PAGE64).expect("a buffer");
     assert_eq!(fcntl_getfd(&buffer), Ok(FdFlags::CLOEXEC));
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", buffer.as_raw_fd()));
     let info = info.expect("/proc");
-    for line in ["size:\t8192", "exp_name:\tchrmem"] {
+    for line in [in_bytes("size:\t2pages"), "exp_name:\tchrmem".into()] {
         assert!(info.lines().any(|it| it == line), "no {line:?} in {info}");
     }
     // Its size is all that seeking tells; bytes come and go by mapping alone.
@@ -180,32 +184,32 @@ fn a_buffer_is_mapped_as_its_window() {
     let folder = Folder::live(
         "test",
         &[
-            ("pages", "size=64K"),
-            ("noncached", "size=64K cache=noncached"),
-            ("dma", "size=64K memory=dma"),
+            ("pages", "size=16pages"),
+            ("noncached", "size=16pages cache=noncached"),
+            ("dma", "size=16pages memory=dma"),
         ],
     );
     let fd = folder.open();
     for (number, start) in STARTS.into_iter().enumerate() {
-        let buffer = export(&fd, start + 4096, 16384).expect("a buffer");
+        let buffer = export(&fd, start + PAGE64, 4 * PAGE64).expect("a buffer");
         let new =
             |len, protection, flags| Map::new(Some(buffer.as_fd()), 0, len, protection, flags);
-        let private = new(16384, READ_WRITE, MAP_PRIVATE);
+        let private = new(4 * PAGE, READ_WRITE, MAP_PRIVATE);
         if number == 0 || number == 1 && !RAM_HAS_MODES {
             let private = private.expect("a private mapping");
             private.write(0, b"mine");
-            assert_eq!(get(&fd, start + 4096, 4), [0; 4]);
+            assert_eq!(get(&fd, start + PAGE64, 4), [0; 4]);
         } else {
             assert_eq!(private.err(), Some(Errno::INVAL));
         }
-        let exec = new(4096, PROT_READ | PROT_EXEC, MAP_SHARED);
+        let exec = new(PAGE, PROT_READ | PROT_EXEC, MAP_SHARED);
         // Refused before we are asked: it is a file from where nothing is executed.
         assert_eq!(exec.err(), Some(Errno::PERM));
-        let mut map = new(16384, READ_WRITE, MAP_SHARED).expect("a mapping");
+        let mut map = new(4 * PAGE, READ_WRITE, MAP_SHARED).expect("a mapping");
         assert_eq!(map.protect(READ_WRITE | PROT_EXEC), Err(Errno::ACCESS));
         map.protect(READ_WRITE).expect("mprotect");
-        assert_eq!(map.resize(20480, MREMAP_MAYMOVE), Err(Errno::FAULT));
-        map.write(8192, b"the third page");
+        assert_eq!(map.resize(5 * PAGE, MREMAP_MAYMOVE), Err(Errno::FAULT));
+        map.write(2 * PAGE, b"the third page");
         let (first, rest) = map.split(PAGE);
         let (hole, mut last) = rest.split(PAGE);
         drop(hole);
@@ -228,18 +232,19 @@ fn a_buffer_is_mapped_as_its_window() {
 fn a_buffer_outlives_file_device_and_folder() {
     let folder = of_each_kind();
     let fd = folder.open();
-    let buffers = STARTS.map(|start| export(&fd, start + 8192, 16384).expect("a buffer"));
-    let early = Map::shared(&buffers[0], 16384).expect("a mapping");
+    let buffers =
+        STARTS.map(|start| export(&fd, start + 2 * PAGE64, 4 * PAGE64).expect("a buffer"));
+    let early = Map::shared(&buffers[0], 4 * PAGE).expect("a mapping");
     drop(fd);
     folder.destroy();
-    assert!(early.read(0..16384) == pattern(65536)[8192..24576]);
+    assert!(early.read(0..4 * PAGE) == pattern(16 * PAGE)[2 * PAGE..6 * PAGE]);
     // Another device by the same name has nothing to do with it.
     folder.build();
-    put(folder.open(), 8192, &[0xff; 16384]);
+    put(folder.open(), 2 * PAGE64, &[0xff; 4 * PAGE]);
     drop(folder);
     for buffer in &buffers {
-        let map = Map::shared(buffer, 16384).expect("a mapping");
-        assert!(map.read(0..16384) == pattern(65536)[8192..24576]);
+        let map = Map::shared(buffer, 4 * PAGE).expect("a mapping");
+        assert!(map.read(0..4 * PAGE) == pattern(16 * PAGE)[2 * PAGE..6 * PAGE]);
         map.write(0, b"alive");
         assert_eq!(announce(buffer, 3), Ok(0));
         let mut child = Child::start(|| {
@@ -261,7 +266,7 @@ fn a_buffer_keeps_memory_and_driver() {
         let settings = format!("size={SIZE} memory={memory}");
         let folder = Folder::live("test", &[("one", &settings)]);
         // One page of it, which is all that is ever asked for again.
-        let buffer = export(folder.open(), SIZE - 4096, 4096).expect("a buffer");
+        let buffer = export(folder.open(), SIZE - PAGE64, PAGE64).expect("a buffer");
         drop(folder);
         assert!(used() > SIZE - (2 << 20), "{}", used());
         assert_eq!(driver::unload(), Err(Errno::AGAIN));
@@ -276,34 +281,38 @@ fn a_buffer_keeps_memory_and_driver() {
 }
 
 fn a_buffer_is_no_more_than_file_and_window() {
-    let windows = [("rw", "size=64K"), ("ro", "size=64K access=ro fill=5")];
+    let windows = [
+        ("rw", "size=16pages"),
+        ("ro", "size=16pages access=ro fill=5"),
+    ];
     let folder = Folder::live("test", &windows);
     let both = folder.open();
     let reader = folder.open_as(OFlags::RDONLY);
     for buffer in [
-        export(&reader, 0, 8192).expect("a buffer"),
-        export(&reader, 65536, 8192).expect("a buffer"),
-        export(&both, 65536, 8192).expect("a buffer"),
+        export(&reader, 0, 2 * PAGE64).expect("a buffer"),
+        export(&reader, 16 * PAGE64, 2 * PAGE64).expect("a buffer"),
+        export(&both, 16 * PAGE64, 2 * PAGE64).expect("a buffer"),
     ] {
-        let new = |protection, flags| Map::new(Some(buffer.as_fd()), 0, 8192, protection, flags);
+        let new =
+            |protection, flags| Map::new(Some(buffer.as_fd()), 0, 2 * PAGE, protection, flags);
         for protection in [READ_WRITE, PROT_WRITE] {
             assert_eq!(new(protection, MAP_SHARED).err(), Some(Errno::ACCESS));
         }
         let map = new(PROT_READ, MAP_SHARED).expect("a mapping");
         assert_eq!(map.protect(READ_WRITE), Err(Errno::ACCESS));
-        drop(map.read(0..8192));
+        drop(map.read(0..2 * PAGE));
         let private = new(READ_WRITE, MAP_PRIVATE).expect("a private mapping");
         private.write(0, b"mine alone");
         // To open it anew gives no more.
         let path = format!("/proc/self/fd/{}", buffer.as_raw_fd());
         assert_eq!(open_node(path, OFlags::RDWR).err(), Some(Errno::NXIO));
     }
-    assert_eq!(get(&both, 0, 8192), [0; 8192]);
-    assert_eq!(get(&both, 65536, 8192), [5; 8192]);
+    assert_eq!(get(&both, 0, 2 * PAGE), [0; 2 * PAGE]);
+    assert_eq!(get(&both, 16 * PAGE64, 2 * PAGE), [5; 2 * PAGE]);
     // What may not read has nothing to hand on.
     let writer = folder.open_as(OFlags::WRONLY);
-    assert_eq!(export(writer, 0, 8192).err(), Some(Errno::ACCESS));
-    let map = Map::shared(export(&both, 0, 8192).expect("a buffer"), 8192);
+    assert_eq!(export(writer, 0, 2 * PAGE64).err(), Some(Errno::ACCESS));
+    let map = Map::shared(export(&both, 0, 2 * PAGE64).expect("a buffer"), 2 * PAGE);
     map.expect("a mapping").write(0, b"stored");
     assert_eq!(get(&reader, 0, 6), b"stored");
 }
@@ -313,46 +322,46 @@ fn what_cannot_be_exported() {
     let folder = Folder::live(
         "test",
         &[
-            ("a", "offset=4K size=8K"),
-            ("b", "size=8K"),
+            ("a", "offset=1page size=2pages"),
+            ("b", "size=2pages"),
             (
                 "bar",
-                &format!("memory=physical address={bar:#x} offset=1M size=8K"),
+                &format!("memory=physical address={bar:#x} offset=1M size=2pages"),
             ),
         ],
     );
     let fd = folder.open();
     let users = driver::users();
     for (range, errno) in [
-        ((4096, 0, 0, 0), Errno::INVAL),
-        ((4097, 4096, 0, 0), Errno::INVAL),
-        ((4096, 4097, 0, 0), Errno::INVAL),
-        ((4096, 1, 0, 0), Errno::INVAL),
-        ((4096, 4096, 1, 0), Errno::INVAL),
-        ((4096, 4096, SYNC_READ, 0), Errno::INVAL),
-        ((4096, 4096, 1 << 31, 0), Errno::INVAL),
-        ((4096, 4096, 0, 1), Errno::INVAL),
+        ((PAGE64, 0, 0, 0), Errno::INVAL),
+        ((PAGE64 + 1, PAGE64, 0, 0), Errno::INVAL),
+        ((PAGE64, PAGE64 + 1, 0, 0), Errno::INVAL),
+        ((PAGE64, 1, 0, 0), Errno::INVAL),
+        ((PAGE64, PAGE64, 1, 0), Errno::INVAL),
+        ((PAGE64, PAGE64, SYNC_READ, 0), Errno::INVAL),
+        ((PAGE64, PAGE64, 1 << 31, 0), Errno::INVAL),
+        ((PAGE64, PAGE64, 0, 1), Errno::INVAL),
         // Over the end of a window, whatever follows.
-        ((4096, 12288, 0, 0), Errno::INVAL),
-        ((8192, 8192, 0, 0), Errno::INVAL),
-        ((12288, 12288, 0, 0), Errno::INVAL),
-        ((4096, 1 << 63, 0, 0), Errno::INVAL),
-        ((4096, 0_u64.wrapping_sub(4096), 0, 0), Errno::INVAL),
-        ((0, 4096, 0, 0), Errno::NXIO),
-        ((0, 8192, 0, 0), Errno::NXIO),
-        ((20480, 4096, 0, 0), Errno::NXIO),
-        ((2 << 20, 4096, 0, 0), Errno::NXIO),
-        ((1 << 63, 4096, 0, 0), Errno::NXIO),
-        ((0_u64.wrapping_sub(4096), 8192, 0, 0), Errno::NXIO),
-        ((1 << 20, 4096, 0, 0), Errno::OPNOTSUPP),
-        ((1 << 20, 8192, 0, 0), Errno::OPNOTSUPP),
-        ((1 << 20, 12288, 0, 0), Errno::INVAL),
+        ((PAGE64, 3 * PAGE64, 0, 0), Errno::INVAL),
+        ((2 * PAGE64, 2 * PAGE64, 0, 0), Errno::INVAL),
+        ((3 * PAGE64, 3 * PAGE64, 0, 0), Errno::INVAL),
+        ((PAGE64, 1 << 63, 0, 0), Errno::INVAL),
+        ((PAGE64, 0_u64.wrapping_sub(PAGE64), 0, 0), Errno::INVAL),
+        ((0, PAGE64, 0, 0), Errno::NXIO),
+        ((0, 2 * PAGE64, 0, 0), Errno::NXIO),
+        ((5 * PAGE64, PAGE64, 0, 0), Errno::NXIO),
+        ((2 << 20, PAGE64, 0, 0), Errno::NXIO),
+        ((1 << 63, PAGE64, 0, 0), Errno::NXIO),
+        ((0_u64.wrapping_sub(PAGE64), 2 * PAGE64, 0, 0), Errno::NXIO),
+        ((1 << 20, PAGE64, 0, 0), Errno::OPNOTSUPP),
+        ((1 << 20, 2 * PAGE64, 0, 0), Errno::OPNOTSUPP),
+        ((1 << 20, 3 * PAGE64, 0, 0), Errno::INVAL),
     ] {
         assert_eq!(export_with(&fd, range).err(), Some(errno), "{range:?}");
     }
     assert_eq!(driver::users(), users);
     folder.destroy();
-    assert_eq!(export(&fd, 4096, 4096).err(), Some(Errno::NODEV));
+    assert_eq!(export(&fd, PAGE64, PAGE64).err(), Some(Errno::NODEV));
 }
 
 fn no_descriptor_no_buffer() {
@@ -364,7 +373,7 @@ fn no_descriptor_no_buffer() {
         limit.current = Some(fd.as_raw_fd() as u64 + 1);
         setrlimit(Resource::Nofile, limit).expect("a limit");
         for _ in 0..100 {
-            let answer = export(&fd, 0, 65536);
+            let answer = export(&fd, 0, 16 * PAGE64);
             assert_eq!(answer.err(), Some(Errno::MFILE));
         }
     });
@@ -390,11 +399,11 @@ fn many_buffers_lose_no_memory() {
     let fd = folder.open();
     let all = || {
         let all: Vec<_> = (0..300)
-            .map(|number| export(&fd, STARTS[number % 3], 65536).expect("a buffer"))
+            .map(|number| export(&fd, STARTS[number % 3], 16 * PAGE64).expect("a buffer"))
             .collect();
         assert_eq!(buffers(), 300);
-        assert_eq!(sync(&fd, 0, 3 * 65536, SYNC_READ | SYNC_WRITE), Ok(0));
-        let map = Map::shared(&all[299], 65536).expect("a mapping");
+        assert_eq!(sync(&fd, 0, 48 * PAGE64, SYNC_READ | SYNC_WRITE), Ok(0));
+        let map = Map::shared(&all[299], 16 * PAGE).expect("a mapping");
         map.write(0, b"used");
     };
     all();
@@ -415,7 +424,7 @@ fn access_to_a_buffer_is_announced() {
     let folder = of_each_kind();
     let fd = folder.open();
     for start in STARTS {
-        let buffer = export(&fd, start, 8192).expect("a buffer");
+        let buffer = export(&fd, start, 2 * PAGE64).expect("a buffer");
         for way in [READ, WRITE, READ | WRITE] {
             assert_eq!(announce(&buffer, way), Ok(0));
             assert_eq!(announce(&buffer, way | END), Ok(0));
@@ -442,20 +451,20 @@ fn access_to_a_range_is_announced() {
     let folder = Folder::live(
         "test",
         &[
-            ("a", "offset=4K size=8K"),
-            ("b", "size=4K memory=dma"),
-            ("c", "offset=64K size=4K access=ro"),
+            ("a", "offset=1page size=2pages"),
+            ("b", "size=1page memory=dma"),
+            ("c", "offset=16pages size=1page access=ro"),
         ],
     );
     let fd = folder.open();
     let ranges = [
-        (4096, 8192),
-        (5000, 1),
-        (12287, 2),
-        (12288, 4096),
-        (4096, 12288),
-        (65536, 4096),
-        (69631, 1),
+        (PAGE64, 2 * PAGE64),
+        (PAGE64 + 904, 1),
+        (3 * PAGE64 - 1, 2),
+        (3 * PAGE64, PAGE64),
+        (PAGE64, 3 * PAGE64),
+        (16 * PAGE64, PAGE64),
+        (17 * PAGE64 - 1, 1),
     ];
     let check = || {
         // By those who may do what they announce, where it can be done.
@@ -471,7 +480,7 @@ fn access_to_a_range_is_announced() {
                     let expected = match flags {
                         OFlags::RDONLY if writes => Err(Errno::BADF),
                         OFlags::WRONLY if reads => Err(Errno::BADF),
-                        _ if writes && offset >= 65536 => Err(Errno::ACCESS),
+                        _ if writes && offset >= 16 * PAGE64 => Err(Errno::ACCESS),
                         _ => Ok(0),
                     };
                     let answer = sync(fd, offset, size, way);
@@ -482,15 +491,15 @@ fn access_to_a_range_is_announced() {
         for way in WAYS {
             for ((offset, size), errno) in [
                 ((0, 1), Errno::NXIO),
-                ((0, 8192), Errno::NXIO),
-                ((16384, 1), Errno::NXIO),
-                ((16383, 2), Errno::NXIO),
-                ((4096, 65536), Errno::NXIO),
-                ((65535, 2), Errno::NXIO),
-                ((65536, 4097), Errno::INVAL),
-                ((69632, 1), Errno::INVAL),
-                ((4096, 0), Errno::INVAL),
-                ((4096, u64::MAX), Errno::INVAL),
+                ((0, 2 * PAGE64), Errno::NXIO),
+                ((4 * PAGE64, 1), Errno::NXIO),
+                ((4 * PAGE64 - 1, 2), Errno::NXIO),
+                ((PAGE64, 16 * PAGE64), Errno::NXIO),
+                ((16 * PAGE64 - 1, 2), Errno::NXIO),
+                ((16 * PAGE64, PAGE64 + 1), Errno::INVAL),
+                ((17 * PAGE64, 1), Errno::INVAL),
+                ((PAGE64, 0), Errno::INVAL),
+                ((PAGE64, u64::MAX), Errno::INVAL),
                 ((u64::MAX, 2), Errno::INVAL),
             ] {
                 assert_eq!(
@@ -501,19 +510,24 @@ fn access_to_a_range_is_announced() {
             }
         }
         for (flags, reserved) in [(0, 0), (SYNC_END, 0), (SYNC_READ | 8, 0), (SYNC_READ, 1)] {
-            let answer = sync_with(&fd, (4096, 4096, flags, reserved));
+            let answer = sync_with(&fd, (PAGE64, PAGE64, flags, reserved));
             assert_eq!(answer, Err(Errno::INVAL), "{flags} {reserved}");
         }
     };
     let before = folder.shown().generation;
     check();
-    let buffers = [(4096, 8192), (8192, 4096), (12288, 4096), (65536, 4096)]
-        .map(|(offset, size)| export(&fd, offset, size).expect("a buffer"));
+    let buffers = [
+        (PAGE64, 2 * PAGE64),
+        (2 * PAGE64, PAGE64),
+        (3 * PAGE64, PAGE64),
+        (16 * PAGE64, PAGE64),
+    ]
+    .map(|(offset, size)| export(&fd, offset, size).expect("a buffer"));
     check();
     // No change of what is in it.
     assert_eq!(folder.shown().generation, before);
     folder.destroy();
-    assert_eq!(sync(&fd, 4096, 8192, SYNC_READ), Err(Errno::NODEV));
+    assert_eq!(sync(&fd, PAGE64, 2 * PAGE64, SYNC_READ), Err(Errno::NODEV));
     drop(buffers);
 }
 
@@ -539,7 +553,7 @@ fn a_driver_takes_a_buffer() {
     let folder = of_each_kind();
     let gem = open_node(&node, OFlags::RDWR).expect("a node");
     for start in STARTS {
-        let buffer = export(folder.open(), start + 4096, 16384).expect("a buffer");
+        let buffer = export(folder.open(), start + PAGE64, 4 * PAGE64).expect("a buffer");
         // handle, flags, descriptor
         let argument = Buffer::new(16);
         argument.write(8, &buffer.as_raw_fd().to_ne_bytes());
@@ -558,15 +572,15 @@ fn a_driver_takes_a_buffer() {
         let flags = (libc::O_RDWR | libc::O_CLOEXEC) as u32;
         argument.write(4, &flags.to_ne_bytes());
         let again = ioctl_fd_at(&gem, PRIME_HANDLE_TO_FD, &argument, 8).expect("a descriptor");
-        let map = Map::shared(&again, 16384).expect("a mapping");
-        assert!(map.read(0..16384) == pattern(65536)[4096..20480]);
+        let map = Map::shared(&again, 4 * PAGE).expect("a mapping");
+        assert!(map.read(0..4 * PAGE) == pattern(16 * PAGE)[PAGE..5 * PAGE]);
         drop((again, map));
         argument.write(0, &[&handle[..], &[0; 4]].concat());
         assert_eq!(ioctl(&gem, GEM_CLOSE, argument.span(0, 8)), Ok(0));
         assert_eq!(buffers(), 0);
         folder.build();
         for start in STARTS {
-            put(folder.open(), start, &pattern(65536));
+            put(folder.open(), start, &pattern(16 * PAGE));
         }
     }
     drop((gem, module));
@@ -720,21 +734,21 @@ const DMA_BUF: u32 = 4;
 /// Mapped for a device and given back.
 fn a_driver_maps_a_buffer() {
     let camera = Camera::new(Allocator::DmaContig);
-    let size = camera.size.next_multiple_of(4096);
-    let settings = |kind: &str| format!("size={} memory={kind}", size + 8192);
+    let size = camera.size.next_multiple_of(PAGE64);
+    let settings = |kind: &str| format!("size={} memory={kind}", size + 2 * PAGE64);
     let folder = Folder::live(
         "test",
         &[
             ("run", &settings("contiguous")),
             ("dma", &settings("dma")),
-            ("small", "size=4K"),
+            ("small", "size=1page"),
         ],
     );
     let fd = folder.open();
-    let starts = [0, size + 8192];
+    let starts = [0, size + 2 * PAGE64];
     let buffers: Vec<_> = starts
         .iter()
-        .map(|start| export(&fd, start + 4096, size).expect("a buffer"))
+        .map(|start| export(&fd, start + PAGE64, size).expect("a buffer"))
         .collect();
     camera.room_for(3);
     for (index, buffer) in (0..).zip(&buffers) {
@@ -746,14 +760,14 @@ fn a_driver_maps_a_buffer() {
     }
     assert_eq!(listed().matches("\tvivid").count(), 2, "{}", listed());
     for way in WAYS {
-        assert_eq!(sync(&fd, 0, 2 * size + 16384 + 4096, way), Ok(0));
+        assert_eq!(sync(&fd, 0, 2 * size + 5 * PAGE64, way), Ok(0));
     }
     // Twice is as good as once, and too small is refused.
     assert_eq!(camera.prepare(2, &buffers[0]), Ok(0));
     camera.room_for(0);
     assert_eq!(listed().matches("\tvivid").count(), 0, "{}", listed());
     camera.room_for(3);
-    let small = export(&fd, 2 * size + 16384, 4096).expect("a buffer");
+    let small = export(&fd, 2 * size + 4 * PAGE64, PAGE64).expect("a buffer");
     assert_eq!(camera.prepare(0, &small), Err(Errno::INVAL));
     // Mapped for a device, it outlives all else.
     assert_eq!(camera.prepare(0, &buffers[0]), Ok(0));
@@ -858,7 +872,7 @@ fn a_webcam_writes_into_buffers() {
 /// A device with a window of pages of which some are apart from each other: where such a part starts that has `size`
 /// bytes and a page around them. What is not such a device is kept, so that the next is another.
 fn scattered(settings: &str, size: u64) -> (Vec<Folder>, OwnedFd, u64) {
-    // A huge page, and behind it what comes from smaller pieces.
+    // A large piece, and behind it what comes from smaller pieces.
     const SIZE: u64 = (2 << 20) + (256 << 10);
     let page = PAGE as u64;
     let mut folders = Vec::new();
@@ -985,7 +999,7 @@ fn only_announced_bytes_are_copied() {
         HEAD + 5000..HEAD + 15_000,
         HEAD..HEAD + 1,
         buffer.end - 1..buffer.end,
-        HEAD + 4096..HEAD + 12_288,
+        HEAD + PAGE..HEAD + 3 * PAGE,
         buffer.clone(),
     ] {
         check("read", range.clone(), &|| say(range.clone(), SYNC_READ));

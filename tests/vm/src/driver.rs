@@ -2,7 +2,7 @@
 
 //! The driver: loading it, unloading it, opening its device, and what it shows of itself.
 
-use crate::sys::PAGE;
+use crate::sys::{PAGE, PAGE64};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -34,7 +34,30 @@ pub(crate) fn stripped() -> PathBuf {
     stripped
 }
 
-/// Loads the driver. Parameters are words such as `size=8192`.
+/// A text in which numbers of pages, such as `1page` and `2pages`, are replaced by bytes.
+pub(crate) fn in_bytes(text: &str) -> String {
+    let mut parts = text.split("page");
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let before = result
+            .trim_end_matches(|it: char| it.is_ascii_digit())
+            .len();
+        match result[before..].parse::<u64>() {
+            Ok(count) => {
+                result.truncate(before);
+                result += &(count * PAGE64).to_string();
+                result += part.strip_prefix('s').unwrap_or(part);
+            }
+            Err(_) => {
+                result += "page";
+                result += part;
+            }
+        }
+    }
+    result
+}
+
+/// Loads the driver. Parameters are words such as `size=2pages`.
 pub(crate) fn load(parameters: &str) -> Result<(), Errno> {
     load_from(&module(), parameters)
 }
@@ -42,7 +65,7 @@ pub(crate) fn load(parameters: &str) -> Result<(), Errno> {
 /// Loads the driver from another file.
 pub(crate) fn load_from(path: &Path, parameters: &str) -> Result<(), Errno> {
     let module = fs::File::open(path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
-    let parameters = CString::new(parameters).expect("words");
+    let parameters = CString::new(in_bytes(parameters)).expect("words");
     rustix::system::finit_module(module, &parameters, 0)
 }
 

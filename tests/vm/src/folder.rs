@@ -2,7 +2,7 @@
 
 //! A device that is made in configfs.
 
-use crate::driver::{open_node, shown_of, Shown};
+use crate::driver::{in_bytes, open_node, shown_of, Shown};
 use crate::kmsg::Mark;
 use chrmem::Device;
 use rustix::fs::{Mode, OFlags};
@@ -70,7 +70,7 @@ impl Folder {
         self.path().join("windows").join(window)
     }
 
-    /// Makes a window with settings such as `size=8K cache=noncached`. Where all RAM is cached, its cache mode is left out.
+    /// Makes a window with settings such as `size=2pages cache=noncached`. Where all RAM is cached, its cache mode is left out.
     pub(crate) fn window(&self, window: &str, settings: &str) {
         self.window_exactly(window, &possible(settings));
     }
@@ -84,7 +84,7 @@ impl Folder {
 
     /// Changes a window's settings.
     pub(crate) fn change(&self, window: &str, settings: &str) {
-        for setting in settings.split_whitespace() {
+        for setting in in_bytes(settings).split_whitespace() {
             let (attribute, value) = setting.split_once('=').expect("a setting");
             self.set(window, attribute, value)
                 .unwrap_or_else(|error| panic!("{window}: {setting}: {error}"));

@@ -32,6 +32,9 @@ pub(crate) const PAGE: usize = match option_env!("CHRMEM_PAGE_SIZE") {
     None => 4096,
 };
 
+/// The same, where offsets and sizes of files are counted.
+pub(crate) const PAGE64: u64 = PAGE as u64;
+
 /// Which the `libc` crate does not know everywhere.
 const SYS_MSEAL: libc::c_long = 462;
 

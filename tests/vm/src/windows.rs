@@ -3,10 +3,10 @@
 //! Several windows behind one device: where they lie, and what calls do where one ends and where
 //! there is none.
 
-use crate::driver::{fdinfo, get, pattern, put};
+use crate::driver::{fdinfo, get, in_bytes, pattern, put};
 use crate::folder::{Folder, RAM_HAS_MODES};
 use crate::memory;
-use crate::sys::{pread, pwrite, readv, seek, writev, Buffer, Child, End, Map, PAGE};
+use crate::sys::{pread, pwrite, readv, seek, writev, Buffer, Child, End, Map, PAGE, PAGE64};
 use chrmem::Device;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ, PROT_WRITE};
 use rustix::io::Errno;
@@ -73,25 +73,30 @@ fn errno<T>(answer: chrmem::Result<T>) -> Option<Errno> {
 fn windows_lie_back_to_back() {
     let folder = Folder::live(
         "test",
-        &[("a", "size=4K"), ("b", "size=8K"), ("c", "size=4K")],
+        &[
+            ("a", "size=1page"),
+            ("b", "size=2pages"),
+            ("c", "size=1page"),
+        ],
     );
     assert_eq!(
         told(&folder),
         [
-            "0 a 0 4096 pages cached rw",
-            "1 b 4096 8192 pages cached rw",
-            "2 c 12288 4096 pages cached rw",
+            "0 a 0 1page pages cached rw",
+            "1 b 1page 2pages pages cached rw",
+            "2 c 3pages 1page pages cached rw",
         ]
+        .map(in_bytes)
     );
     let device = folder.device();
     for index in [3, 4, 1000, u32::MAX] {
         assert_eq!(errno(device.window(index)), Some(Errno::INVAL));
     }
     // Each has memory of its own.
-    for (offset, byte) in [(0, 1), (4096, 2), (8192, 3), (12288, 4)] {
+    for (offset, byte) in [(0, 1), (PAGE64, 2), (2 * PAGE64, 3), (3 * PAGE64, 4)] {
         put(&device, offset, &[byte; PAGE]);
     }
-    for (offset, byte) in [(0, 1), (4096, 2), (8192, 3), (12288, 4)] {
+    for (offset, byte) in [(0, 1), (PAGE64, 2), (2 * PAGE64, 3), (3 * PAGE64, 4)] {
         assert_eq!(get(&device, offset, PAGE), [byte; PAGE]);
         let map = Map::shared_at(&device, offset, PAGE).expect("a mapping");
         assert_eq!(map.read(0..PAGE), [byte; PAGE]);
@@ -114,20 +119,20 @@ fn windows_lie_where_the_user_says() {
                 "buf1",
                 "offset=0x1400000 size=64K memory=contiguous cache=noncached",
             ),
-            ("start", "offset=0 size=4K cache=noncached"),
+            ("start", "offset=0 size=1page cache=noncached"),
         ],
     );
     let mode = if RAM_HAS_MODES { "noncached" } else { "cached" };
     assert_eq!(
         told(&folder),
         [
-            format!("0 start 0 4096 pages {mode} rw"),
+            format!("0 start 0 {PAGE} pages {mode} rw"),
             format!("1 buf0 65536 65536 contiguous {mode} rw"),
             format!("2 buf1 20971520 65536 contiguous {mode} rw"),
         ]
     );
     let fd = folder.open();
-    let all = [(BUF0_OFF, 65536), (BUF1_OFF, 65536), (START_OFF, 4096)];
+    let all = [(BUF0_OFF, 65536), (BUF1_OFF, 65536), (START_OFF, PAGE)];
     let maps = all.map(|(offset, len)| Map::shared_at(&fd, offset, len).expect("a mapping"));
     for ((offset, len), map) in all.iter().zip(&maps) {
         map.write(0, &offset.to_ne_bytes());
@@ -147,33 +152,33 @@ fn the_order_is_that_of_the_offsets() {
     let folder = Folder::live(
         "test",
         &[
-            ("third", "offset=64K size=4K"),
+            ("third", "offset=16pages size=1page"),
             // Right after the one made before it, not after all that are there.
-            ("fourth", "size=8K"),
-            ("first", "offset=4K size=4K"),
-            ("second", "size=4K"),
+            ("fourth", "size=2pages"),
+            ("first", "offset=1page size=1page"),
+            ("second", "size=1page"),
         ],
     );
     let expected = [
-        "0 first 4096 4096 pages cached rw",
-        "1 second 8192 4096 pages cached rw",
-        "2 third 65536 4096 pages cached rw",
-        "3 fourth 69632 8192 pages cached rw",
+        "0 first 1page 1page pages cached rw",
+        "1 second 2pages 1page pages cached rw",
+        "2 third 16pages 1page pages cached rw",
+        "3 fourth 17pages 2pages pages cached rw",
     ];
-    assert_eq!(told(&folder), expected);
+    assert_eq!(told(&folder), expected.map(in_bytes));
     folder.destroy();
     // One made later takes the place that one left; the next goes on from the one before it.
     folder.remove_window("third").expect("rmdir");
-    folder.window("fifth", "size=4K");
-    folder.change("fourth", "offset=0x20000");
+    folder.window("fifth", "size=1page");
+    folder.change("fourth", "offset=32pages");
     folder.build();
     let expected = [
-        "0 first 4096 4096 pages cached rw",
-        "1 second 8192 4096 pages cached rw",
-        "2 fifth 12288 4096 pages cached rw",
-        "3 fourth 131072 8192 pages cached rw",
+        "0 first 1page 1page pages cached rw",
+        "1 second 2pages 1page pages cached rw",
+        "2 fifth 3pages 1page pages cached rw",
+        "3 fourth 32pages 2pages pages cached rw",
     ];
-    assert_eq!(told(&folder), expected);
+    assert_eq!(told(&folder), expected.map(in_bytes));
 }
 
 /// Three windows: two that are neighbours, a hole, one more.
@@ -181,15 +186,15 @@ fn with_a_hole() -> Folder {
     let folder = Folder::live(
         "test",
         &[
-            ("a", "offset=4K size=8K"),
-            ("b", "size=4K"),
-            ("c", "offset=32K size=4K"),
+            ("a", "offset=1page size=2pages"),
+            ("b", "size=1page"),
+            ("c", "offset=8pages size=1page"),
         ],
     );
     let fd = folder.open();
-    put(&fd, 4096, &pattern(8192));
-    put(&fd, 12288, &[b'b'; 4096]);
-    put(&fd, 32768, &[b'c'; 4096]);
+    put(&fd, PAGE64, &pattern(2 * PAGE));
+    put(&fd, 3 * PAGE64, &[b'b'; PAGE]);
+    put(&fd, 8 * PAGE64, &[b'c'; PAGE]);
     folder
 }
 
@@ -199,34 +204,37 @@ fn a_read_or_write_ends_with_its_window() {
     let buffer = Buffer::new(8 * PAGE);
     let all = buffer.span(0, 8 * PAGE);
     for (offset, count) in [
-        (4096, 8192),
-        (4097, 8191),
-        (12287, 1),
-        (12288, 4096),
-        (16383, 1),
-        (32768, 4096),
-        (36863, 1),
+        (PAGE, 2 * PAGE),
+        (PAGE + 1, 2 * PAGE - 1),
+        (3 * PAGE - 1, 1),
+        (3 * PAGE, PAGE),
+        (4 * PAGE - 1, 1),
+        (8 * PAGE, PAGE),
+        (9 * PAGE - 1, 1),
     ] {
-        assert_eq!(pread(&fd, all, offset), Ok(count), "at {offset}");
+        assert_eq!(pread(&fd, all, offset as i64), Ok(count), "at {offset}");
         assert_eq!(buffer.read(0..count), get(&fd, offset as u64, count));
-        assert_eq!(pwrite(&fd, all, offset), Ok(count), "at {offset}");
+        assert_eq!(pwrite(&fd, all, offset as i64), Ok(count), "at {offset}");
     }
     let parts = [
-        buffer.span(0, 4096),
-        buffer.span(4096, 3000),
-        buffer.span(8192, 4096),
+        buffer.span(0, PAGE),
+        buffer.span(PAGE, 3000),
+        buffer.span(2 * PAGE, PAGE),
     ];
-    assert_eq!(readv(&fd, &parts, 3, 4096, 0), Ok(8192));
-    assert_eq!(writev(&fd, &parts, 3, 4096, 0), Ok(8192));
-    assert_eq!(readv(&fd, &parts, 3, 12287, 0), Ok(1));
+    assert_eq!(readv(&fd, &parts, 3, PAGE as i64, 0), Ok(2 * PAGE));
+    assert_eq!(writev(&fd, &parts, 3, PAGE as i64, 0), Ok(2 * PAGE));
+    assert_eq!(readv(&fd, &parts, 3, 3 * PAGE as i64 - 1, 0), Ok(1));
     // Who asks for the rest gets it, window by window, up to the hole and the end.
-    assert_eq!(seek(&fd, 4096, libc::SEEK_SET as u32), Ok(4096));
-    for count in [8192, 4096] {
+    assert_eq!(seek(&fd, PAGE as i64, libc::SEEK_SET as u32), Ok(PAGE));
+    for count in [2 * PAGE, PAGE] {
         assert_eq!(crate::sys::read(&fd, all), Ok(count));
     }
     assert_eq!(crate::sys::read(&fd, all), Err(Errno::NXIO));
-    assert_eq!(seek(&fd, 32768, libc::SEEK_SET as u32), Ok(32768));
-    assert_eq!(crate::sys::write(&fd, all), Ok(4096));
+    assert_eq!(
+        seek(&fd, 8 * PAGE as i64, libc::SEEK_SET as u32),
+        Ok(8 * PAGE)
+    );
+    assert_eq!(crate::sys::write(&fd, all), Ok(PAGE));
     assert_eq!(crate::sys::write(&fd, all), Err(Errno::NOSPC));
     assert_eq!(crate::sys::read(&fd, all), Ok(0));
 }
@@ -236,17 +244,25 @@ fn there_is_nothing_in_a_hole() {
     let fd = folder.open();
     let before = folder.shown().generation;
     let buffer = Buffer::new(PAGE);
-    for offset in [0, 1, 4095, 16384, 20000, 32767] {
+    for offset in [0, 1, PAGE - 1, 4 * PAGE, 5 * PAGE - 480, 8 * PAGE - 1] {
         for len in [1, PAGE] {
             let span = buffer.span(0, len);
-            assert_eq!(pread(&fd, span, offset), Err(Errno::NXIO), "{offset}");
-            assert_eq!(pwrite(&fd, span, offset), Err(Errno::NXIO), "{offset}");
+            assert_eq!(
+                pread(&fd, span, offset as i64),
+                Err(Errno::NXIO),
+                "{offset}"
+            );
+            assert_eq!(
+                pwrite(&fd, span, offset as i64),
+                Err(Errno::NXIO),
+                "{offset}"
+            );
         }
         // To ask for nothing is no error anywhere.
-        assert_eq!(pread(&fd, buffer.span(0, 0), offset), Ok(0));
-        assert_eq!(pwrite(&fd, buffer.span(0, 0), offset), Ok(0));
+        assert_eq!(pread(&fd, buffer.span(0, 0), offset as i64), Ok(0));
+        assert_eq!(pwrite(&fd, buffer.span(0, 0), offset as i64), Ok(0));
         assert_eq!(
-            seek(&fd, offset, libc::SEEK_SET as u32),
+            seek(&fd, offset as i64, libc::SEEK_SET as u32),
             Ok(offset as usize)
         );
         assert_eq!(crate::sys::read(&fd, buffer.span(0, 1)), Err(Errno::NXIO));
@@ -260,24 +276,24 @@ fn a_mapping_lies_in_one_window() {
     let folder = with_a_hole();
     let fd = folder.open();
     for (offset, len, expected) in [
-        (4096, 8192, Ok(())),
-        (4096, 4096, Ok(())),
-        (8192, 4096, Ok(())),
-        (12288, 4096, Ok(())),
-        (32768, 4096, Ok(())),
-        (32768, 1, Ok(())),
+        (PAGE64, 2 * PAGE, Ok(())),
+        (PAGE64, PAGE, Ok(())),
+        (2 * PAGE64, PAGE, Ok(())),
+        (3 * PAGE64, PAGE, Ok(())),
+        (8 * PAGE64, PAGE, Ok(())),
+        (8 * PAGE64, 1, Ok(())),
         // In the hole before the first, between two, after the last.
-        (0, 4096, Err(Errno::NXIO)),
-        (0, 8192, Err(Errno::NXIO)),
-        (16384, 4096, Err(Errno::NXIO)),
-        (28672, 8192, Err(Errno::NXIO)),
-        (36864, 4096, Err(Errno::NXIO)),
+        (0, PAGE, Err(Errno::NXIO)),
+        (0, 2 * PAGE, Err(Errno::NXIO)),
+        (4 * PAGE64, PAGE, Err(Errno::NXIO)),
+        (7 * PAGE64, 2 * PAGE, Err(Errno::NXIO)),
+        (9 * PAGE64, PAGE, Err(Errno::NXIO)),
         // Past the window's end: into the next, into the hole, to the device's end.
-        (4096, 12288, Err(Errno::INVAL)),
-        (8192, 8192, Err(Errno::INVAL)),
-        (12288, 4097, Err(Errno::INVAL)),
-        (12288, 24576, Err(Errno::INVAL)),
-        (32768, 8192, Err(Errno::INVAL)),
+        (PAGE64, 3 * PAGE, Err(Errno::INVAL)),
+        (2 * PAGE64, 2 * PAGE, Err(Errno::INVAL)),
+        (3 * PAGE64, PAGE + 1, Err(Errno::INVAL)),
+        (3 * PAGE64, 6 * PAGE, Err(Errno::INVAL)),
+        (8 * PAGE64, 2 * PAGE, Err(Errno::INVAL)),
     ] {
         for flags in [MAP_SHARED, MAP_PRIVATE] {
             let map = Map::new(Some(fd.as_fd()), offset, len, READ_WRITE, flags);
@@ -297,37 +313,52 @@ fn seeking_finds_windows_and_holes() {
     let folder = with_a_hole();
     let fd = folder.open();
     for (offset, data, hole) in [
-        (0, Ok(4096), Ok(0)),
-        (1, Ok(4096), Ok(1)),
-        (4095, Ok(4096), Ok(4095)),
-        (4096, Ok(4096), Ok(16384)),
-        (4097, Ok(4097), Ok(16384)),
+        (0, Ok(PAGE), Ok(0)),
+        (1, Ok(PAGE), Ok(1)),
+        (PAGE - 1, Ok(PAGE), Ok(PAGE - 1)),
+        (PAGE, Ok(PAGE), Ok(4 * PAGE)),
+        (PAGE + 1, Ok(PAGE + 1), Ok(4 * PAGE)),
         // One window ends and the next begins: no hole.
-        (12287, Ok(12287), Ok(16384)),
-        (12288, Ok(12288), Ok(16384)),
-        (16383, Ok(16383), Ok(16384)),
-        (16384, Ok(32768), Ok(16384)),
-        (32767, Ok(32768), Ok(32767)),
-        (32768, Ok(32768), Ok(36864)),
-        (36863, Ok(36863), Ok(36864)),
-        (36864, Err(Errno::NXIO), Err(Errno::NXIO)),
-        (36865, Err(Errno::NXIO), Err(Errno::NXIO)),
-        (-1, Err(Errno::NXIO), Err(Errno::NXIO)),
+        (3 * PAGE - 1, Ok(3 * PAGE - 1), Ok(4 * PAGE)),
+        (3 * PAGE, Ok(3 * PAGE), Ok(4 * PAGE)),
+        (4 * PAGE - 1, Ok(4 * PAGE - 1), Ok(4 * PAGE)),
+        (4 * PAGE, Ok(8 * PAGE), Ok(4 * PAGE)),
+        (8 * PAGE - 1, Ok(8 * PAGE), Ok(8 * PAGE - 1)),
+        (8 * PAGE, Ok(8 * PAGE), Ok(9 * PAGE)),
+        (9 * PAGE - 1, Ok(9 * PAGE - 1), Ok(9 * PAGE)),
+        (9 * PAGE, Err(Errno::NXIO), Err(Errno::NXIO)),
+        (9 * PAGE + 1, Err(Errno::NXIO), Err(Errno::NXIO)),
+        (usize::MAX, Err(Errno::NXIO), Err(Errno::NXIO)),
     ] {
-        assert_eq!(seek(&fd, offset, SEEK_DATA), data, "data from {offset}");
-        assert_eq!(seek(&fd, offset, SEEK_HOLE), hole, "hole from {offset}");
+        assert_eq!(
+            seek(&fd, offset as i64, SEEK_DATA),
+            data,
+            "data from {offset}"
+        );
+        assert_eq!(
+            seek(&fd, offset as i64, SEEK_HOLE),
+            hole,
+            "hole from {offset}"
+        );
     }
-    assert_eq!(seek(&fd, 0, libc::SEEK_END as u32), Ok(36864));
-    assert_eq!(seek(&fd, -36864, libc::SEEK_END as u32), Ok(0));
+    assert_eq!(seek(&fd, 0, libc::SEEK_END as u32), Ok(9 * PAGE));
+    assert_eq!(seek(&fd, -9 * PAGE as i64, libc::SEEK_END as u32), Ok(0));
     assert_eq!(seek(&fd, 1, libc::SEEK_END as u32), Err(Errno::INVAL));
-    assert_eq!(seek(&fd, 36865, libc::SEEK_SET as u32), Err(Errno::INVAL));
+    assert_eq!(
+        seek(&fd, 9 * PAGE as i64 + 1, libc::SEEK_SET as u32),
+        Err(Errno::INVAL)
+    );
     // A program that copies sparse files copies the windows.
     let copy = std::process::Command::new("python3")
         .args(["-c", COPY, &folder.node()])
         .output()
         .expect("python3 runs");
     let printed = String::from_utf8_lossy(&copy.stdout).into_owned();
-    assert_eq!(printed, "4096 12288\n32768 4096\n", "{copy:?}");
+    assert_eq!(
+        printed,
+        in_bytes("1page 3pages\n8pages 1page\n"),
+        "{copy:?}"
+    );
 }
 
 /// Prints where a file has data: offset and size of each run.
@@ -350,24 +381,27 @@ fn clear_of_a_range_spans_windows() {
     let folder = with_a_hole();
     let device = folder.device();
     for (start, end) in [
-        (4096, 16384),
-        (12287, 12289),
-        (5000, 6000),
-        (32768, 36864),
-        (4096, 4097),
+        (PAGE64, 4 * PAGE64),
+        (3 * PAGE64 - 1, 3 * PAGE64 + 1),
+        (PAGE64 + 904, PAGE64 + 1904),
+        (8 * PAGE64, 9 * PAGE64),
+        (PAGE64, PAGE64 + 1),
     ] {
-        put(&device, 4096, &[1; 8192]);
-        put(&device, 12288, &[1; 4096]);
-        put(&device, 32768, &[1; 4096]);
+        put(&device, PAGE64, &[1; 2 * PAGE]);
+        put(&device, 3 * PAGE64, &[1; PAGE]);
+        put(&device, 8 * PAGE64, &[1; PAGE]);
         let before = folder.shown().generation;
         device.clear_range(start..end).expect("CLEAR");
         assert_eq!(folder.shown().generation, before + 1);
         let bytes = [
-            get(&device, 4096, 8192),
-            get(&device, 12288, 4096),
-            get(&device, 32768, 4096),
+            get(&device, PAGE64, 2 * PAGE),
+            get(&device, 3 * PAGE64, PAGE),
+            get(&device, 8 * PAGE64, PAGE),
         ];
-        for (offset, byte) in (4096..16384).chain(32768..36864).zip(bytes.concat()) {
+        for (offset, byte) in (PAGE64..4 * PAGE64)
+            .chain(8 * PAGE64..9 * PAGE64)
+            .zip(bytes.concat())
+        {
             let expected = u8::from(!(start..end).contains(&offset));
             assert_eq!(byte, expected, "byte {offset} after {start}..{end}");
         }
@@ -375,18 +409,18 @@ fn clear_of_a_range_spans_windows() {
     let before = folder.shown().generation;
     for (start, end, error) in [
         (0, 1, Errno::NXIO),
-        (4095, 4097, Errno::NXIO),
-        (0, 36864, Errno::NXIO),
-        (16383, 16385, Errno::NXIO),
-        (16384, 16385, Errno::NXIO),
-        (4096, 36864, Errno::NXIO),
-        (32767, 32769, Errno::NXIO),
-        (32768, 36865, Errno::INVAL),
-        (36864, 36865, Errno::INVAL),
-        (4096, 1 << 63, Errno::INVAL),
-        (4096, 4096, Errno::INVAL),
+        (PAGE64 - 1, PAGE64 + 1, Errno::NXIO),
+        (0, 9 * PAGE64, Errno::NXIO),
+        (4 * PAGE64 - 1, 4 * PAGE64 + 1, Errno::NXIO),
+        (4 * PAGE64, 4 * PAGE64 + 1, Errno::NXIO),
+        (PAGE64, 9 * PAGE64, Errno::NXIO),
+        (8 * PAGE64 - 1, 8 * PAGE64 + 1, Errno::NXIO),
+        (8 * PAGE64, 9 * PAGE64 + 1, Errno::INVAL),
+        (9 * PAGE64, 9 * PAGE64 + 1, Errno::INVAL),
+        (PAGE64, 1 << 63, Errno::INVAL),
+        (PAGE64, PAGE64, Errno::INVAL),
         (0, 0, Errno::INVAL),
-        (16384, 16384, Errno::INVAL),
+        (4 * PAGE64, 4 * PAGE64, Errno::INVAL),
     ] {
         assert_eq!(
             errno(device.clear_range(start..end)),
@@ -396,39 +430,42 @@ fn clear_of_a_range_spans_windows() {
     }
     assert_eq!(folder.shown().generation, before);
     // What could not be cleared whole was not cleared at all.
-    assert_eq!(get(&device, 12288, 4096), [1; 4096]);
+    assert_eq!(get(&device, 3 * PAGE64, PAGE), [1; PAGE]);
 }
 
 fn clear_and_reset_are_for_all_windows() {
     let folder = Folder::live(
         "test",
         &[
-            ("kept", "size=4K access=ro fill=7"),
-            ("first", "offset=8K size=8K"),
-            ("also-kept", "size=4K access=ro fill=8"),
-            ("last", "offset=1M size=4K"),
+            ("kept", "size=1page access=ro fill=7"),
+            ("first", "offset=2pages size=2pages"),
+            ("also-kept", "size=1page access=ro fill=8"),
+            ("last", "offset=1M size=1page"),
         ],
     );
     let device = folder.device();
     let dirty = || {
-        put(&device, 8192, &pattern(8192));
-        put(&device, 1 << 20, &pattern(4096));
+        put(&device, 2 * PAGE64, &pattern(2 * PAGE));
+        put(&device, 1 << 20, &pattern(PAGE));
     };
     let kept = || {
-        assert_eq!(get(&device, 0, 4096), [7; 4096]);
-        assert_eq!(get(&device, 16384, 4096), [8; 4096]);
+        assert_eq!(get(&device, 0, PAGE), [7; PAGE]);
+        assert_eq!(get(&device, 4 * PAGE64, PAGE), [8; PAGE]);
     };
     dirty();
     let before = folder.shown().generation;
     device.clear().expect("MEM_CLEAR");
-    assert_eq!(get(&device, 8192, 8192), [0; 8192]);
-    assert_eq!(get(&device, 1 << 20, 4096), [0; 4096]);
+    assert_eq!(get(&device, 2 * PAGE64, 2 * PAGE), [0; 2 * PAGE]);
+    assert_eq!(get(&device, 1 << 20, PAGE), [0; PAGE]);
     kept();
     dirty();
     device.reset().expect("RESET");
-    assert_eq!(get(&device, 8192, 13), b"hello, user!\0");
-    assert_eq!(get(&device, 8205, 8179), [0; 8179]);
-    assert_eq!(get(&device, 1 << 20, 4096), [0; 4096]);
+    assert_eq!(get(&device, 2 * PAGE64, 13), b"hello, user!\0");
+    assert_eq!(
+        get(&device, 2 * PAGE64 + 13, 2 * PAGE - 13),
+        [0; 2 * PAGE - 13]
+    );
+    assert_eq!(get(&device, 1 << 20, PAGE), [0; PAGE]);
     kept();
     // Two writes, CLEAR, two writes, RESET.
     assert_eq!(folder.shown().generation, before + 4);
@@ -438,28 +475,36 @@ fn a_read_only_window_is_not_written() {
     let folder = Folder::live(
         "test",
         &[
-            ("rw", "size=4K"),
-            ("ro", "size=8K access=ro fill=0x2a"),
-            ("tail", "size=4K"),
+            ("rw", "size=1page"),
+            ("ro", "size=2pages access=ro fill=0x2a"),
+            ("tail", "size=1page"),
         ],
     );
     let fd = folder.open();
     let device = folder.device();
-    assert_eq!(told(&folder)[1], "1 ro 4096 8192 pages cached ro");
+    assert_eq!(
+        told(&folder)[1],
+        in_bytes("1 ro 1page 2pages pages cached ro")
+    );
     let before = folder.shown().generation;
-    for offset in [4096, 4097, 12287] {
+    for offset in [PAGE64, PAGE64 + 1, 3 * PAGE64 - 1] {
         let answer = rustix::io::pwrite(&fd, &[1], offset);
         assert_eq!(answer, Err(Errno::ACCESS), "at {offset}");
     }
-    for (start, end) in [(4096, 4097), (4000, 5000), (12287, 12289), (0, 16384)] {
+    for (start, end) in [
+        (PAGE64, PAGE64 + 1),
+        (PAGE64 - 96, PAGE64 + 904),
+        (3 * PAGE64 - 1, 3 * PAGE64 + 1),
+        (0, 4 * PAGE64),
+    ] {
         assert_eq!(errno(device.clear_range(start..end)), Some(Errno::ACCESS));
     }
     assert_eq!(folder.shown().generation, before);
     // A write that starts before it ends before it.
-    assert_eq!(rustix::io::pwrite(&fd, &[1; 100], 4090), Ok(6));
-    assert_eq!(get(&fd, 4096, 8192), [0x2a; 8192]);
+    assert_eq!(rustix::io::pwrite(&fd, &[1; 100], PAGE64 - 6), Ok(6));
+    assert_eq!(get(&fd, PAGE64, 2 * PAGE), [0x2a; 2 * PAGE]);
 
-    let map = |protection, flags| Map::new(Some(fd.as_fd()), 4096, 8192, protection, flags);
+    let map = |protection, flags| Map::new(Some(fd.as_fd()), PAGE64, 2 * PAGE, protection, flags);
     for protection in [READ_WRITE, PROT_WRITE] {
         assert_eq!(map(protection, MAP_SHARED).err(), Some(Errno::ACCESS));
     }
@@ -469,7 +514,7 @@ fn a_read_only_window_is_not_written() {
             assert_eq!(shared.protect(more), Err(Errno::ACCESS));
         }
         assert_eq!(shared.protect(PROT_READ), Ok(()));
-        assert_eq!(shared.read(0..8192), [0x2a; 8192]);
+        assert_eq!(shared.read(0..2 * PAGE), [0x2a; 2 * PAGE]);
     }
     let shared = map(PROT_READ, MAP_SHARED).expect("a mapping");
     let mut child = Child::start(|| shared.write(0, b"never"));
@@ -489,33 +534,33 @@ fn a_read_only_window_is_not_written() {
     let private = map(READ_WRITE, MAP_PRIVATE).expect("a mapping");
     private.write(0, b"mine");
     assert_eq!(private.read(0..5), b"mine\x2a");
-    assert_eq!(get(&fd, 4096, 8192), [0x2a; 8192]);
-    assert_eq!(shared.read(0..8192), [0x2a; 8192]);
+    assert_eq!(get(&fd, PAGE64, 2 * PAGE), [0x2a; 2 * PAGE]);
+    assert_eq!(shared.read(0..2 * PAGE), [0x2a; 2 * PAGE]);
 }
 
 fn a_device_that_nobody_may_write() {
-    let folder = Folder::live("test", &[("ro", "size=4K access=ro fill=9")]);
+    let folder = Folder::live("test", &[("ro", "size=1page access=ro fill=9")]);
     let device = folder.device();
     let before = folder.shown().generation;
     // Each leaves all as it is, and is a change nevertheless.
     device.clear().expect("MEM_CLEAR");
     device.reset().expect("RESET");
     assert_eq!(folder.shown().generation, before + 2);
-    assert_eq!(get(&device, 0, 4096), [9; 4096]);
+    assert_eq!(get(&device, 0, PAGE), [9; PAGE]);
     assert_eq!(errno(device.map(..)), Some(Errno::ACCESS));
     let reader = Device::open_read_only(folder.node()).expect("the node");
-    let mut bytes = [0; 4096];
+    let mut bytes = [0; PAGE];
     reader
         .map(..)
         .expect("a mapping")
         .copy_to(0, &mut bytes)
         .expect("bytes");
-    assert_eq!(bytes, [9; 4096]);
+    assert_eq!(bytes, [9; PAGE]);
 }
 
 fn a_window_is_filled() {
     for kind in ["pages", "contiguous", "dma"] {
-        let settings = |more: &str| format!("size=20K memory={kind} {more}");
+        let settings = |more: &str| format!("size=5pages memory={kind} {more}");
         let (zero, full, some) = (
             settings(""),
             settings("fill=255"),
@@ -524,26 +569,30 @@ fn a_window_is_filled() {
         let windows = [("zero", zero.as_str()), ("full", &full), ("some", &some)];
         let folder = Folder::live("test", &windows);
         let fd = folder.open();
-        for (offset, byte) in [(0, 0), (20480, 0xff), (40960, 0x41)] {
-            assert_eq!(get(&fd, offset, 20480), [byte; 20480], "{kind}");
+        for (offset, byte) in [(0, 0), (5 * PAGE64, 0xff), (10 * PAGE64, 0x41)] {
+            assert_eq!(get(&fd, offset, 5 * PAGE), [byte; 5 * PAGE], "{kind}");
         }
         // Filled once, not for each who opens it, and anew when it is built anew.
-        put(&fd, 20480, b"changed");
-        assert_eq!(get(folder.open(), 20480, 7), b"changed");
+        put(&fd, 5 * PAGE64, b"changed");
+        assert_eq!(get(folder.open(), 5 * PAGE64, 7), b"changed");
         folder.destroy();
         folder.build();
-        assert_eq!(get(folder.open(), 20480, 20480), [0xff; 20480], "{kind}");
+        assert_eq!(
+            get(folder.open(), 5 * PAGE64, 5 * PAGE),
+            [0xff; 5 * PAGE],
+            "{kind}"
+        );
     }
 }
 
 fn a_thousand_windows() {
     const COUNT: u64 = 1000;
     // A hole of a page before every hundredth.
-    let offset_of = |number: u64| (number + number / 100) * 4096;
+    let offset_of = |number: u64| (number + number / 100) * PAGE64;
     let folder = Folder::new("test");
     for number in 0..COUNT {
         let name = format!("w{number}");
-        folder.window(&name, "size=4096");
+        folder.window(&name, "size=1page");
         if number % 100 == 0 {
             folder.change(&name, &format!("offset={}", offset_of(number)));
         }
@@ -581,26 +630,28 @@ fn windows_that_cannot_be() {
     let empty = "empty";
     let pages = "not a whole number of pages";
     let beyond = "beyond the largest offset";
+    let (less, more) = (PAGE - 1, PAGE + 1);
+    let (top, last) = (END - PAGE64, 0_u64.wrapping_sub(PAGE64));
     for (settings, why) in [
         ("", empty),
         ("size=0", empty),
-        ("offset=4096 size=0", empty),
+        ("offset=1page size=0", empty),
         ("size=1", pages),
-        ("size=4095", pages),
-        ("size=4097", pages),
+        (&format!("size={less}"), pages),
+        (&format!("size={more}"), pages),
         ("size=18446744073709551615", pages),
-        ("offset=1 size=4096", pages),
-        ("offset=4095 size=4096", pages),
-        ("offset=18446744073709551615 size=4096", pages),
+        ("offset=1 size=1page", pages),
+        (&format!("offset={less} size=1page"), pages),
+        ("offset=18446744073709551615 size=1page", pages),
         ("size=0x8000000000000000", beyond),
-        ("size=0x7ffffffffffff000 offset=4096", beyond),
-        ("size=0xfffffffffffff000", beyond),
-        ("offset=0x7ffffffffffff000 size=4096", beyond),
-        ("offset=0x7fffffffffffe000 size=8192", beyond),
-        ("offset=0x8000000000000000 size=4096", beyond),
-        ("offset=0xfffffffffffff000 size=4096", beyond),
-        ("offset=0xfffffffffffff000 size=8192", beyond),
-        ("offset=0xfffffffffffff000 size=0xfffffffffffff000", beyond),
+        (&format!("size={END:#x} offset=1page"), beyond),
+        (&format!("size={last:#x}"), beyond),
+        (&format!("offset={END:#x} size=1page"), beyond),
+        (&format!("offset={top:#x} size=2pages"), beyond),
+        ("offset=0x8000000000000000 size=1page", beyond),
+        (&format!("offset={last:#x} size=1page"), beyond),
+        (&format!("offset={last:#x} size=2pages"), beyond),
+        (&format!("offset={last:#x} size={last:#x}"), beyond),
         ("offset=0x8000000000000000 size=0x8000000000000000", beyond),
     ] {
         for kind in ["pages", "contiguous", "dma", "physical"] {
@@ -610,10 +661,10 @@ fn windows_that_cannot_be() {
             folder.cannot_be_built(Errno::INVAL, &["window bad", why]);
             // Also behind a good one, which makes it no better.
             folder.remove_window("bad").expect("rmdir");
-            folder.window("good", "size=4096");
+            folder.window("good", "size=1page");
             folder.window("bad", settings);
             if !settings.contains("offset") && why == beyond {
-                folder.change("bad", "offset=4096");
+                folder.change("bad", "offset=1page");
             }
             folder.cannot_be_built(Errno::INVAL, &["window bad", why]);
         }
@@ -622,17 +673,17 @@ fn windows_that_cannot_be() {
 
 fn windows_that_overlap() {
     for (one, other) in [
-        ("offset=0 size=4096", "offset=0 size=4096"),
-        ("offset=0 size=8192", "offset=4096 size=8192"),
-        ("offset=4096 size=8192", "offset=4096 size=4096"),
-        ("offset=0 size=64K", "offset=8192 size=4096"),
+        ("offset=0 size=1page", "offset=0 size=1page"),
+        ("offset=0 size=2pages", "offset=1page size=2pages"),
+        ("offset=1page size=2pages", "offset=1page size=1page"),
+        ("offset=0 size=16pages", "offset=2pages size=1page"),
         (
-            "offset=0 size=0x7ffffffffffff000",
-            "offset=0x7fffffffffffe000 size=4096",
+            &format!("offset=0 size={END:#x}"),
+            &format!("offset={:#x} size=1page", END - PAGE64),
         ),
         (
-            "offset=0x7fffffffffffd000 size=8192",
-            "offset=0x7fffffffffffe000 size=4096",
+            &format!("offset={:#x} size=2pages", END - 2 * PAGE64),
+            &format!("offset={:#x} size=1page", END - PAGE64),
         ),
     ] {
         // Whichever of them was made first, the one that lies behind is the one that overlaps.
@@ -648,16 +699,16 @@ fn windows_that_overlap() {
     }
     // One that lies over several; and one that follows the one made before it into another.
     let folder = Folder::new("test");
-    folder.window("a", "offset=4K size=4K");
-    folder.window("b", "offset=12K size=4K");
-    folder.window("c", "offset=0 size=64K");
+    folder.window("a", "offset=1page size=1page");
+    folder.window("b", "offset=3pages size=1page");
+    folder.window("c", "offset=0 size=16pages");
     folder.cannot_be_built(Errno::INVAL, &["window a", "overlaps"]);
-    folder.change("c", "size=4K");
-    folder.window("d", "size=4K");
+    folder.change("c", "size=1page");
+    folder.window("d", "size=1page");
     folder.cannot_be_built(Errno::INVAL, &["window d", "overlaps"]);
-    folder.change("d", "offset=8K");
+    folder.change("d", "offset=2pages");
     folder.build();
-    assert_eq!(folder.shown().size, 16384);
+    assert_eq!(folder.shown().size, 4 * PAGE64);
 }
 
 fn a_bad_window_takes_the_others_with_it() {
@@ -665,7 +716,7 @@ fn a_bad_window_takes_the_others_with_it() {
     folder.window("large", "size=24M");
     folder.window("more", "size=16M memory=contiguous");
     folder.window("odd", "size=16M cache=noncached");
-    folder.window("bad", "size=4K memory=physical");
+    folder.window("bad", "size=1page memory=physical");
     let before = memory::free();
     for _ in 0..2 {
         folder.cannot_be_built(Errno::INVAL, &["window bad", "needs an address"]);
@@ -681,13 +732,13 @@ fn a_bad_window_takes_the_others_with_it() {
 }
 
 /// The end of the largest device.
-const END: u64 = 0x7fff_ffff_ffff_f000;
+const END: u64 = i64::MAX as u64 & !(PAGE64 - 1);
 
 /// Eight pages at the end of the largest device, and one at its start.
 fn as_high_as_can_be() -> Folder {
-    let high = format!("offset={} size=32K", END - 32768);
-    let folder = Folder::live("test", &[("low", "size=4K"), ("high", &high)]);
-    put(folder.open(), END - 32768, &pattern(32768));
+    let high = format!("offset={} size=8pages", END - 8 * PAGE64);
+    let folder = Folder::live("test", &[("low", "size=1page"), ("high", &high)]);
+    put(folder.open(), END - 8 * PAGE64, &pattern(8 * PAGE));
     folder
 }
 
@@ -697,18 +748,18 @@ fn the_largest_offset() {
     assert_eq!(device.info().expect("INFO").size, END);
     assert_eq!(
         told(&folder)[1],
-        format!("1 high {} 32768 pages cached rw", END - 32768)
+        format!("1 high {} {} pages cached rw", END - 8 * PAGE64, 8 * PAGE)
     );
     assert_eq!(seek(&device, 0, libc::SEEK_END as u32), Ok(END as usize));
     assert_eq!(
-        seek(&device, 4096, libc::SEEK_DATA as u32),
-        Ok(END as usize - 32768)
+        seek(&device, PAGE as i64, libc::SEEK_DATA as u32),
+        Ok(END as usize - 8 * PAGE)
     );
-    assert_eq!(seek(&device, 4096, libc::SEEK_HOLE as u32), Ok(4096));
+    assert_eq!(seek(&device, PAGE as i64, libc::SEEK_HOLE as u32), Ok(PAGE));
     let buffer = Buffer::new(2 * PAGE);
     let span = buffer.span(0, 100);
     assert_eq!(pread(&device, span, END as i64 - 100), Ok(100));
-    assert_eq!(buffer.read(0..100), pattern(32768)[32668..]);
+    assert_eq!(buffer.read(0..100), pattern(8 * PAGE)[8 * PAGE - 100..]);
     assert_eq!(
         pread(&device, buffer.span(0, PAGE), END as i64 - 100),
         Ok(100)
@@ -718,20 +769,26 @@ fn the_largest_offset() {
     assert_eq!(beyond, Err(Errno::INVAL));
     assert_eq!(pread(&device, span, END as i64), Ok(0));
     assert_eq!(pwrite(&device, span, END as i64), Err(Errno::NOSPC));
-    assert_eq!(pread(&device, span, END as i64 - 32769), Err(Errno::NXIO));
+    assert_eq!(
+        pread(&device, span, END as i64 - 8 * PAGE as i64 - 1),
+        Err(Errno::NXIO)
+    );
     device.clear_range(END - 10..END).expect("CLEAR");
     assert_eq!(
         get(&device, END - 11, 11),
-        [&pattern(32768)[32757..32758], &[0; 10]].concat()
+        [&pattern(8 * PAGE)[8 * PAGE - 11..8 * PAGE - 10], &[0; 10]].concat()
     );
     assert_eq!(
         errno(device.clear_range(END - 1..END + 1)),
         Some(Errno::INVAL)
     );
-    assert_eq!(errno(device.clear_range(4095..END)), Some(Errno::NXIO));
+    assert_eq!(
+        errno(device.clear_range(PAGE64 - 1..END)),
+        Some(Errno::NXIO)
+    );
     for (offset, errno) in [
         (END, Errno::NXIO),
-        (END - 36864, Errno::NXIO),
+        (END - 9 * PAGE64, Errno::NXIO),
         (1 << 63, Errno::NXIO),
     ] {
         assert_eq!(
@@ -741,19 +798,19 @@ fn the_largest_offset() {
         );
     }
     assert_eq!(
-        Map::shared_at(&device, END - 4096, 2 * PAGE).err(),
+        Map::shared_at(&device, END - PAGE64, 2 * PAGE).err(),
         Some(Errno::INVAL)
     );
     device.clear().expect("MEM_CLEAR");
-    assert_eq!(get(&device, END - 32768, 32768), [0; 32768]);
+    assert_eq!(get(&device, END - 8 * PAGE64, 8 * PAGE), [0; 8 * PAGE]);
 }
 
 fn a_mapping_at_a_high_offset_in_pieces() {
     let folder = as_high_as_can_be();
     let fd = folder.open();
-    let start = END - 32768;
-    let whole = Map::shared_at(&fd, start, 32768).expect("a mapping");
-    assert_eq!(whole.read(0..32768), pattern(32768));
+    let start = END - 8 * PAGE64;
+    let whole = Map::shared_at(&fd, start, 8 * PAGE).expect("a mapping");
+    assert_eq!(whole.read(0..8 * PAGE), pattern(8 * PAGE));
     let (first, rest) = whole.split(PAGE);
     let (hole, rest) = rest.split(PAGE);
     drop(hole);
@@ -772,28 +829,28 @@ fn a_mapping_at_a_high_offset_in_pieces() {
             );
         }
     };
-    check(&pattern(32768));
+    check(&pattern(8 * PAGE));
     // What is forgotten is fetched again, from the same place.
     for (map, _) in pieces {
         map.advise(libc::MADV_DONTNEED).expect("DONTNEED");
     }
-    check(&pattern(32768));
-    let mut expected = pattern(32768);
+    check(&pattern(8 * PAGE));
+    let mut expected = pattern(8 * PAGE);
     for (page, text) in [(0, b"first"), (2, b"moved"), (7, b"last.")] {
         expected[page * PAGE + 9..page * PAGE + 14].copy_from_slice(text);
     }
     let mut child = Child::start(|| {
-        check(&pattern(32768));
+        check(&pattern(8 * PAGE));
         first.write(9, b"first");
         moved.write(9, b"moved");
         last.write(9, b"last.");
     });
     assert_eq!(child.wait(Duration::from_secs(20)), End::Status(0));
     check(&expected);
-    assert_eq!(get(&fd, start, 32768), expected);
+    assert_eq!(get(&fd, start, 8 * PAGE), expected);
     // One more page, in the place of another, by its number.
     let shown = last
-        .show_page((start / 4096) as usize + 3)
+        .show_page((start / PAGE64) as usize + 3)
         .expect("another page");
     assert_eq!(shown.read(0..PAGE), expected[3 * PAGE..4 * PAGE]);
     let low = shown.show_page(0).expect("another window");
