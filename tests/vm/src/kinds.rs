@@ -6,7 +6,7 @@ use crate::driver::{self, fdinfo, get, pattern, put};
 use crate::folder::Folder;
 use crate::map::Disk;
 use crate::pci::Pci;
-use crate::sys::{pread, process_vm, pwrite, Buffer, Child, End, Map, Span, PAGE};
+use crate::sys::{pread, process_vm, pwrite, Buffer, Child, End, Map, Span, PAGE, PAGE64};
 use crate::{iomem, memory, pagemap};
 use chrmem::MemoryKind;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
@@ -79,13 +79,19 @@ fn is_one_memory(folder: &Folder) {
     map.write(size - 5, b"store");
     bytes[size - 5..].copy_from_slice(b"store");
     // Where no whole word is.
-    for (at, text) in [(1, &b"odd"[..]), (4095, b"across"), (9000, b"eight by")] {
+    for (at, text) in [(1, &b"odd"[..]), (PAGE - 1, b"across"), (9000, b"eight by")] {
         put(&fd, at as u64, text);
         bytes[at..at + text.len()].copy_from_slice(text);
     }
     assert!(map.read(0..size) == bytes);
     assert!(get(&fd, 0, size) == bytes);
-    for (at, len) in [(0, 1), (3, 4), (4093, 6), (8191, 2), (size - 6, 6)] {
+    for (at, len) in [
+        (0, 1),
+        (3, 4),
+        (PAGE - 3, 6),
+        (2 * PAGE - 1, 2),
+        (size - 6, 6),
+    ] {
         assert_eq!(get(&fd, at as u64, len), bytes[at..at + len]);
     }
     let other = Map::shared(folder.open(), size).expect("a mapping");
@@ -102,24 +108,24 @@ fn is_one_memory(folder: &Folder) {
 }
 
 fn pages_have_no_one_address() {
-    let folder = one("size=64K");
+    let folder = one("size=16pages");
     assert_eq!(address(&folder), None);
     is_one_memory(&folder);
 }
 
 fn contiguous_is_one_run() {
-    for size in ["4K", "20K", "2M", "16M"] {
+    for size in ["1page", "5pages", "2M", "16M"] {
         let folder = one(&format!("memory=contiguous size={size}"));
         let window = folder.device().window(0).expect("WINDOW");
         assert_eq!(window.memory, MemoryKind::Contiguous);
         let address = window.address.expect("an address");
-        assert!(address % 4096 == 0);
+        assert!(address % PAGE64 == 0);
         let map = Map::shared(folder.open(), window.size as usize).expect("a mapping");
         for (page, frame) in pagemap::frames(&map).into_iter().enumerate() {
-            assert_eq!(frame, address / 4096 + page as u64, "page {page}");
+            assert_eq!(frame, address / PAGE64 + page as u64, "page {page}");
         }
     }
-    is_one_memory(&one("memory=contiguous size=64K"));
+    is_one_memory(&one("memory=contiguous size=16pages"));
 }
 
 fn a_run_that_cannot_be_had() {
@@ -130,18 +136,18 @@ fn a_run_that_cannot_be_had() {
     let total = memory::total();
     for (size, why) in [
         (
-            total.next_multiple_of(4096),
+            total.next_multiple_of(PAGE64),
             "more than the system has free",
         ),
         (1 << 62, "more than the system has free"),
         // Free altogether, but not in one piece.
-        ((total / 8 * 5).next_multiple_of(4096), "no run of"),
+        ((total / 8 * 5).next_multiple_of(PAGE64), "no run of"),
     ] {
         folder.change("one", &format!("size={size}"));
         let words = ["window one", why, &size.to_string()];
         folder.cannot_be_built(Errno::NOMEM, &words);
     }
-    folder.change("one", "size=64K");
+    folder.change("one", "size=16pages");
     folder.build();
     folder.destroy();
     let after = memory::free();
@@ -152,32 +158,32 @@ fn a_run_that_cannot_be_had() {
 }
 
 fn dma_memory_is_zeroed_and_shared() {
-    // The last is the largest that there is where none was set aside at boot.
-    for size in ["4K", "20K", "4M"] {
+    // With pages of 4 KiB, the last is the largest that there is where none was set aside at boot.
+    for size in ["1page", "5pages", "4M"] {
         let folder = one(&format!("memory=dma size={size}"));
         let window = folder.device().window(0).expect("WINDOW");
         assert_eq!(window.memory, MemoryKind::Dma);
-        assert!(window.address.is_some_and(|it| it % 4096 == 0));
+        assert!(window.address.is_some_and(|it| it % PAGE64 == 0));
         let size = window.size as usize;
         assert!(get(folder.open(), 0, size) == vec![0; size]);
     }
-    is_one_memory(&one("memory=dma size=64K"));
+    is_one_memory(&one("memory=dma size=16pages"));
 }
 
 fn dma_memory_for_a_device() {
     let device = shared_memory().address().to_owned();
-    let settings = format!("memory=dma size=64K device={device}");
+    let settings = format!("memory=dma size=16pages device={device}");
     let folder = one(&settings);
     assert_eq!(folder.get("one", "device"), device);
     is_one_memory(&folder);
     // A device addresses 32 bits until its driver knows better.
-    let end = address(&folder).expect("an address") + 65536;
+    let end = address(&folder).expect("an address") + 16 * PAGE64;
     assert!(end <= 1 << 32, "{end:#x}");
 }
 
 fn dma_memory_that_cannot_be_had() {
     let folder = Folder::new("test");
-    folder.window("one", "memory=dma size=64K");
+    folder.window("one", "memory=dma size=16pages");
     for device in ["0000:00:1e.7", "0000:ff:00.0", "ffff:00:00.0"] {
         folder.change("one", &format!("device={device}"));
         folder.cannot_be_built(Errno::NODEV, &["window one", "no PCI device", device]);
@@ -189,37 +195,37 @@ fn dma_memory_that_cannot_be_had() {
         Errno::NOMEM,
         &["window one", "more than the system has free"],
     );
-    folder.change("one", "size=64K");
+    folder.change("one", "size=16pages");
     folder.build();
 }
 
 fn physical_memory_is_the_device_s() {
     let bar = shared_memory().bar(2);
     for cache in ["cached", "noncached", "writecombine"] {
-        let folder = one(&format!("{} cache={cache}", physical(65536)));
+        let folder = one(&format!("{} cache={cache}", physical(16 * PAGE64)));
         assert_eq!(address(&folder), Some(bar.start));
         is_one_memory(&folder);
         // What is there stays there, whoever looks, unless it is to be filled.
-        put(folder.open(), 8192, b"left alone");
+        put(folder.open(), 2 * PAGE64, b"left alone");
         folder.destroy();
         folder.build();
-        assert_eq!(get(folder.open(), 8192, 10), b"left alone");
+        assert_eq!(get(folder.open(), 2 * PAGE64, 10), b"left alone");
         folder.destroy();
         folder.change("one", "fill=0x5a");
         folder.build();
-        assert!(get(folder.open(), 0, 65536) == vec![0x5a; 65536]);
+        assert!(get(folder.open(), 0, 16 * PAGE) == vec![0x5a; 16 * PAGE]);
     }
     // All of it, and the end of it.
     let folder = one(&physical(bar.end - bar.start));
-    put(folder.open(), bar.end - bar.start - 4096, &pattern(4096));
+    put(folder.open(), bar.end - bar.start - PAGE64, &pattern(PAGE));
     let end = one_more(&format!(
-        "memory=physical address={:#x} size=4096",
-        bar.end - 4096
+        "memory=physical address={:#x} size=1page",
+        bar.end - PAGE64
     ));
     assert!(end.set_live("1").is_err());
     drop(folder);
     end.build();
-    assert_eq!(get(end.open(), 0, 4096), pattern(4096));
+    assert_eq!(get(end.open(), 0, PAGE), pattern(PAGE));
 }
 
 /// A second device, not yet built.
@@ -234,14 +240,20 @@ fn physical_memory_is_claimed() {
     let claimed = || iomem::called("chrmem");
     assert_eq!(claimed(), []);
     let folder = Folder::new("test");
-    folder.window("one", &physical(8192));
+    folder.window("one", &physical(2 * PAGE64));
     folder.window(
         "two",
-        &format!("memory=physical address={:#x} size=4096", start + 65536),
+        &format!(
+            "memory=physical address={:#x} size=1page",
+            start + 16 * PAGE64
+        ),
     );
     assert_eq!(claimed(), []);
     folder.build();
-    let both = [start..start + 8192, start + 65536..start + 65536 + 4096];
+    let both = [
+        start..start + 2 * PAGE64,
+        start + 16 * PAGE64..start + 17 * PAGE64,
+    ];
     assert_eq!(claimed(), both);
     // As long as anybody uses it, destroyed or not.
     let map = Map::shared(folder.open(), PAGE).expect("a mapping");
@@ -256,7 +268,9 @@ fn physical_memory_is_claimed() {
     folder.destroy();
     assert_eq!(claimed(), []);
     // Of what could not be built whole, nothing is.
-    let ram = iomem::called("System RAM")[0].start.next_multiple_of(4096);
+    let ram = iomem::called("System RAM")[0]
+        .start
+        .next_multiple_of(PAGE64);
     folder.change("two", &format!("address={ram:#x}"));
     folder.cannot_be_built(Errno::PERM, &["window two"]);
     assert_eq!(claimed(), []);
@@ -293,38 +307,42 @@ fn address_bits() -> u32 {
 fn physical_memory_that_cannot_be_had() {
     let ram = iomem::called("System RAM");
     let (first, last) = (&ram[0], &ram[ram.len() - 1]);
-    let middle = last.start.midpoint(last.end) & !4095;
+    let middle = last.start.midpoint(last.end) & !(PAGE64 - 1);
     let top = 1_u64 << address_bits();
     let ram_error = (Errno::PERM, "System RAM");
     let width_error = (Errno::INVAL, "address width");
     let folder = Folder::new("test");
-    folder.window("one", "memory=physical size=4096");
+    folder.window("one", "memory=physical size=1page");
     folder.cannot_be_built(Errno::INVAL, &["window one", "needs an address"]);
     for (address, size, (errno, why)) in [
-        (first.start.next_multiple_of(4096), 4096, ram_error),
-        (middle, 4096, ram_error),
+        (first.start.next_multiple_of(PAGE64), PAGE64, ram_error),
+        (middle, PAGE64, ram_error),
         (middle, 1 << 20, ram_error),
-        ((last.end - 1) & !4095, 4096, ram_error),
+        ((last.end - 1) & !(PAGE64 - 1), PAGE64, ram_error),
         // Only its first, only its last page is RAM.
-        ((last.end - 1) & !4095, 65536, ram_error),
-        ((last.start & !4095) - 8192, 12288, ram_error),
+        ((last.end - 1) & !(PAGE64 - 1), 16 * PAGE64, ram_error),
+        (
+            (last.start & !(PAGE64 - 1)) - 2 * PAGE64,
+            3 * PAGE64,
+            ram_error,
+        ),
         // From before it to behind it.
         (0, last.end + (1 << 20), ram_error),
-        (top, 4096, width_error),
-        (top - 4096, 8192, width_error),
-        (1 << 63, 4096, width_error),
-        (0_u64.wrapping_sub(4096), 4096, width_error),
-        (0_u64.wrapping_sub(4096), 8192, width_error),
-        (8192, 0x7fff_ffff_ffff_f000, width_error),
-        (1, 4096, (Errno::INVAL, "not a whole number of pages")),
+        (top, PAGE64, width_error),
+        (top - PAGE64, 2 * PAGE64, width_error),
+        (1 << 63, PAGE64, width_error),
+        (0_u64.wrapping_sub(PAGE64), PAGE64, width_error),
+        (0_u64.wrapping_sub(PAGE64), 2 * PAGE64, width_error),
+        (2 * PAGE64, i64::MAX as u64 & !(PAGE64 - 1), width_error),
+        (1, PAGE64, (Errno::INVAL, "not a whole number of pages")),
         (
             last.start + 1,
-            4096,
+            PAGE64,
             (Errno::INVAL, "not a whole number of pages"),
         ),
         (
             u64::MAX,
-            4096,
+            PAGE64,
             (Errno::INVAL, "not a whole number of pages"),
         ),
     ] {
@@ -347,28 +365,31 @@ fn physical_memory_that_somebody_has() {
         folder.cannot_be_built(Errno::BUSY, &["window one", "claimed by a driver"]);
     };
     // A page of a driver's, all of it, more than that.
-    claimed(theirs.start, 4096);
+    claimed(theirs.start, PAGE64);
     claimed(theirs.start, theirs.end - theirs.start);
-    claimed(theirs.end - 4096, 8192);
+    claimed(theirs.end - PAGE64, 2 * PAGE64);
     // What another device of ours has, and what overlaps it.
     let other = Folder::new("other");
     other.window(
         "one",
-        &format!("memory=physical address={:#x} size=16K", bar.start + 65536),
+        &format!(
+            "memory=physical address={:#x} size=4pages",
+            bar.start + 16 * PAGE64
+        ),
     );
     other.build();
     for (offset, size) in [
-        (65536, 16384),
-        (65536, 4096),
-        (65536 + 12288, 4096),
-        (65536 - 4096, 8192),
-        (65536 + 12288, 8192),
+        (16 * PAGE64, 4 * PAGE64),
+        (16 * PAGE64, PAGE64),
+        (19 * PAGE64, PAGE64),
+        (15 * PAGE64, 2 * PAGE64),
+        (19 * PAGE64, 2 * PAGE64),
         (0, 1 << 20),
     ] {
         claimed(bar.start + offset, size);
     }
     // Its neighbours are free.
-    folder.change("one", &format!("address={:#x} size=64K", bar.start));
+    folder.change("one", &format!("address={:#x} size=16pages", bar.start));
     folder.build();
     folder.destroy();
     // Two windows of one device are no better than two devices.
@@ -376,13 +397,13 @@ fn physical_memory_that_somebody_has() {
     other.window(
         "two",
         &format!(
-            "memory=physical address={:#x} size=4K",
-            bar.start + 65536 + 4096
+            "memory=physical address={:#x} size=1page",
+            bar.start + 17 * PAGE64
         ),
     );
     other.cannot_be_built(Errno::BUSY, &["window two", "claimed"]);
     // Half of a device's, half of nobody's.
-    let half = format!("address={:#x} size=8K", bar.end - 4096);
+    let half = format!("address={:#x} size=2pages", bar.end - PAGE64);
     folder.change("one", &half);
     folder.cannot_be_built(Errno::BUSY, &["window one", "may take back"]);
 }
@@ -393,7 +414,7 @@ fn physical_memory_whose_owner_may_go() {
     // Where this is the innermost entry.
     let is_free = |range: &Range<u64>| {
         let others = all.iter().filter(|it| it.range != *range);
-        !{ others }.any(|it| it.range.start < range.start + 4096 && range.start < it.range.end)
+        !{ others }.any(|it| it.range.start < range.start + PAGE64 && range.start < it.range.end)
     };
     let first = |name: &str| {
         let ranges = iomem::called(name).into_iter();
@@ -401,11 +422,11 @@ fn physical_memory_whose_owner_may_go() {
         range.unwrap_or_else(|| panic!("{name}: {all:#x?}")).start
     };
     let folder = Folder::new("test");
-    folder.window("one", "memory=physical size=4K");
+    folder.window("one", "memory=physical size=1page");
     // Without firmware, the bridge has its name from the device tree, devices begin where it does, and nothing is reserved.
     let is_tree = cfg!(target_arch = "aarch64");
     let address = match is_tree {
-        true => iomem::called("pcie@10000000")[0].end - 4096,
+        true => iomem::called("pcie@10000000")[0].end - PAGE64,
         false => first("PCI Bus 0000:00"),
     };
     folder.change("one", &format!("address={address:#x}"));
@@ -422,20 +443,24 @@ fn physical_memory_whose_owner_may_go() {
 fn settings_that_do_not_go_together() {
     let device = shared_memory().address().to_owned();
     let device = format!("device={device}");
-    let here = physical(4096);
+    let here = physical(PAGE64);
     for (settings, more, why) in [
         (
-            "memory=pages size=4K",
+            "memory=pages size=1page",
             "address=0xfe000000",
             "only physical",
         ),
-        ("memory=contiguous size=4K", "address=0", "only physical"),
-        ("memory=dma size=4K", "address=0xfe000000", "only physical"),
-        ("memory=pages size=4K", &device, "only dma"),
-        ("memory=contiguous size=4K", &device, "only dma"),
+        ("memory=contiguous size=1page", "address=0", "only physical"),
+        (
+            "memory=dma size=1page",
+            "address=0xfe000000",
+            "only physical",
+        ),
+        ("memory=pages size=1page", &device, "only dma"),
+        ("memory=contiguous size=1page", &device, "only dma"),
         (&here, &device, "only dma"),
-        ("memory=dma size=4K", "cache=noncached", "coherent"),
-        ("memory=dma size=4K", "cache=writecombine", "coherent"),
+        ("memory=dma size=1page", "cache=noncached", "coherent"),
+        ("memory=dma size=1page", "cache=writecombine", "coherent"),
     ] {
         let folder = Folder::new("test");
         folder.window("one", settings);
@@ -453,12 +478,12 @@ fn settings_that_do_not_go_together() {
 }
 
 fn a_bad_pointer_ends_a_copy() {
-    let here = physical(65536);
+    let here = physical(16 * PAGE64);
     for settings in [
-        "size=64K",
-        "size=64K cache=noncached",
-        "size=64K memory=contiguous",
-        "size=64K memory=dma",
+        "size=16pages",
+        "size=16pages cache=noncached",
+        "size=16pages memory=contiguous",
+        "size=16pages memory=dma",
         &here,
     ] {
         let folder = one(settings);
@@ -466,7 +491,7 @@ fn a_bad_pointer_ends_a_copy() {
         let buffer = Buffer::new(2 * PAGE);
         let end = buffer.len();
         for room in [1, 100, 256, 300, 5000] {
-            put(&fd, 0, &pattern(65536));
+            put(&fd, 0, &pattern(16 * PAGE));
             let before = folder.shown().generation;
             // As far as there is memory, and not a byte further.
             buffer.write(end - room, &vec![0xee; room]);
@@ -474,10 +499,13 @@ fn a_bad_pointer_ends_a_copy() {
             assert_eq!(pwrite(&fd, span, 7), Ok(room), "{settings}");
             assert_eq!(get(&fd, 7, room), vec![0xee; room]);
             let rest = 7 + room;
-            assert_eq!(get(&fd, rest as u64, 16), pattern(65536)[rest..rest + 16]);
+            assert_eq!(
+                get(&fd, rest as u64, 16),
+                pattern(16 * PAGE)[rest..rest + 16]
+            );
             assert_eq!(folder.shown().generation, before + 1);
-            assert_eq!(pread(&fd, span, 4096), Ok(room), "{settings}");
-            assert_eq!(buffer.read(end - room..end), get(&fd, 4096, room));
+            assert_eq!(pread(&fd, span, PAGE as i64), Ok(room), "{settings}");
+            assert_eq!(buffer.read(end - room..end), get(&fd, PAGE64, room));
         }
         let before = folder.shown().generation;
         for nowhere in Span::nowhere(100) {
@@ -498,7 +526,7 @@ fn pages_stay_where_they_are() {
     let folder = Folder::live("test", &windows);
     let fd = folder.open();
     let maps = [0, size].map(|at| Map::shared_at(&fd, at as u64, size).expect("a mapping"));
-    maps.iter().for_each(|map| map.write(4096, b"stays"));
+    maps.iter().for_each(|map| map.write(PAGE, b"stays"));
     let frames = [&maps[0], &maps[1]].map(pagemap::frames);
     for _ in 0..2 {
         fs::write("/proc/sys/vm/compact_memory", "1").expect("compaction");
@@ -514,12 +542,16 @@ fn pages_stay_where_they_are() {
         }
         assert!([&maps[0], &maps[1]].map(pagemap::frames) == frames);
     }
-    assert!(maps.iter().all(|map| map.read(4096..4101) == b"stays"));
+    assert!(maps.iter().all(|map| map.read(PAGE..PAGE + 5) == b"stays"));
 }
 
 fn addresses_are_for_those_who_may_know() {
-    let here = physical(4096);
-    for settings in ["memory=contiguous size=64K", "memory=dma size=64K", &here] {
+    let here = physical(PAGE64);
+    for settings in [
+        "memory=contiguous size=16pages",
+        "memory=dma size=16pages",
+        &here,
+    ] {
         let folder = one(settings);
         let (device, known) = (folder.device(), address(&folder).expect("an address"));
         let mut child = Child::start(|| {
@@ -561,19 +593,25 @@ fn contiguous_pages_are_ordinary() {
     const SIZE: usize = 16 * PAGE;
     let disk = Disk::new();
     for settings in [
-        "memory=contiguous size=64K",
-        "memory=contiguous size=64K cache=noncached",
-        "size=64K cache=writecombine",
+        "memory=contiguous size=16pages",
+        "memory=contiguous size=16pages cache=noncached",
+        "size=16pages cache=writecombine",
     ] {
         let folder = one(settings);
         let fd = folder.open();
         put(&fd, 0, &pattern(SIZE));
         let map = Map::shared(&fd, SIZE).expect("a mapping");
         let direct = disk.open(OFlags::DIRECT);
-        assert_eq!(pwrite(&direct, map.span(0, SIZE), 8192), Ok(SIZE));
-        assert_eq!(get(disk.open(OFlags::empty()), 8192, SIZE), pattern(SIZE));
+        assert_eq!(
+            pwrite(&direct, map.span(0, SIZE), 2 * PAGE as i64),
+            Ok(SIZE)
+        );
+        assert_eq!(
+            get(disk.open(OFlags::empty()), 2 * PAGE64, SIZE),
+            pattern(SIZE)
+        );
         put(&fd, 0, &[0; SIZE]);
-        assert_eq!(pread(&direct, map.span(0, SIZE), 8192), Ok(SIZE));
+        assert_eq!(pread(&direct, map.span(0, SIZE), 2 * PAGE as i64), Ok(SIZE));
         assert_eq!(get(&fd, 0, SIZE), pattern(SIZE));
         let buffer = Buffer::new(SIZE);
         assert_eq!(copy_from_a_child(&map, &buffer), Ok(SIZE));
@@ -584,7 +622,7 @@ fn contiguous_pages_are_ordinary() {
 fn page_frames_are_not() {
     const SIZE: usize = 16 * PAGE;
     let disk = Disk::new();
-    for settings in ["memory=dma size=64K", &physical(65536)] {
+    for settings in ["memory=dma size=16pages", &physical(16 * PAGE64)] {
         let folder = one(settings);
         let fd = folder.open();
         put(&fd, 0, &pattern(SIZE));
@@ -610,8 +648,8 @@ fn a_debugger_reads_and_writes_page_frames() {
         .write(true)
         .open("/proc/self/mem")
         .expect("/proc");
-    for settings in ["memory=dma size=16K".to_owned(), physical(SIZE as u64)] {
-        let folder = Folder::live("test", &[("before", "size=8K"), ("one", &settings)]);
+    for settings in ["memory=dma size=4pages".to_owned(), physical(SIZE as u64)] {
+        let folder = Folder::live("test", &[("before", "size=2pages"), ("one", &settings)]);
         let fd = folder.open();
         let offset = 2 * PAGE as u64;
         let mut bytes = pattern(SIZE);
@@ -625,12 +663,12 @@ fn a_debugger_reads_and_writes_page_frames() {
         // Nothing of it has been touched yet.
         assert!(get(&memory, at, 3 * PAGE) == bytes[PAGE..], "{settings}");
         let odd = 2 * PAGE - 3..2 * PAGE + 3;
-        assert_eq!(get(&memory, at + 4093, 6), bytes[odd.clone()]);
+        assert_eq!(get(&memory, at + PAGE64 - 3, 6), bytes[odd.clone()]);
         let changes = folder.shown().generation;
-        put(&memory, at + 4093, b"by gdb");
+        put(&memory, at + PAGE64 - 3, b"by gdb");
         bytes[odd].copy_from_slice(b"by gdb");
         assert!(get(&fd, offset, SIZE) == bytes);
-        assert_eq!(writable.read(4093..4099), b"by gdb");
+        assert_eq!(writable.read(PAGE - 3..PAGE + 3), b"by gdb");
         // It is a store, not a write(2).
         assert_eq!(folder.shown().generation, changes);
         // It ends where the mapping ends, and reaches what is left of one.
@@ -655,7 +693,7 @@ fn a_debugger_reads_and_writes_page_frames() {
         assert_eq!(get(&fd, offset, 2), bytes[..2]);
     }
     // A mapping of a buffer has offsets of its own.
-    let folder = one("memory=dma size=16K");
+    let folder = one("memory=dma size=4pages");
     put(folder.open(), 0, &pattern(SIZE));
     let buffer = folder.device().export(PAGE as u64..).expect("EXPORT");
     let map = Map::shared_at(&buffer, PAGE as u64, PAGE).expect("a mapping");
@@ -665,18 +703,18 @@ fn a_debugger_reads_and_writes_page_frames() {
 
 fn a_read_only_file_maps_every_kind() {
     for settings in [
-        "size=64K",
-        "size=64K cache=noncached",
-        "size=64K memory=contiguous cache=writecombine",
-        "size=64K memory=dma",
-        &physical(65536),
+        "size=16pages",
+        "size=16pages cache=noncached",
+        "size=16pages memory=contiguous cache=writecombine",
+        "size=16pages memory=dma",
+        &physical(16 * PAGE64),
     ] {
         let folder = one(settings);
-        put(folder.open(), 0, &pattern(65536));
+        put(folder.open(), 0, &pattern(16 * PAGE));
         let fd = folder.open_as(OFlags::RDONLY);
-        let map = Map::new(Some(fd.as_fd()), 0, 65536, PROT_READ, MAP_SHARED);
+        let map = Map::new(Some(fd.as_fd()), 0, 16 * PAGE, PROT_READ, MAP_SHARED);
         let map = map.unwrap_or_else(|error| panic!("{settings}: {error}"));
-        assert_eq!(map.read(0..65536), pattern(65536), "{settings}");
+        assert_eq!(map.read(0..16 * PAGE), pattern(16 * PAGE), "{settings}");
         put(folder.open(), 5000, b"changed");
         assert_eq!(map.read(5000..5007), b"changed", "{settings}");
         assert_eq!(map.protect(PROT_READ | PROT_WRITE), Err(Errno::ACCESS));
@@ -684,11 +722,11 @@ fn a_read_only_file_maps_every_kind() {
 }
 
 fn mappings_of_page_frames() {
-    for settings in ["memory=dma size=64K", &physical(65536)] {
+    for settings in ["memory=dma size=16pages", &physical(16 * PAGE64)] {
         let folder = one(settings);
         let fd = folder.open();
-        put(&fd, 0, &pattern(65536));
-        let new = |protection, flags| Map::new(Some(fd.as_fd()), 0, 65536, protection, flags);
+        put(&fd, 0, &pattern(16 * PAGE));
+        let new = |protection, flags| Map::new(Some(fd.as_fd()), 0, 16 * PAGE, protection, flags);
         for protection in [PROT_READ, PROT_READ | PROT_WRITE] {
             assert_eq!(new(protection, MAP_PRIVATE).err(), Some(Errno::INVAL));
         }
@@ -704,7 +742,7 @@ fn mappings_of_page_frames() {
         );
         let mut map = new(read_write, MAP_SHARED).expect("a mapping");
         assert_eq!(
-            map.resize(65536 + PAGE, libc::MREMAP_MAYMOVE),
+            map.resize(17 * PAGE, libc::MREMAP_MAYMOVE),
             Err(Errno::FAULT)
         );
         map.advise(libc::MADV_DONTNEED)
@@ -714,8 +752,11 @@ fn mappings_of_page_frames() {
         let (hole, mut tail) = rest.split(PAGE);
         drop(hole);
         tail.move_onto(Map::anonymous(4 * PAGE)).expect("a move");
-        assert_eq!(head.read(0..3 * PAGE), pattern(65536)[..3 * PAGE]);
-        assert_eq!(tail.read(0..4 * PAGE), pattern(65536)[4 * PAGE..8 * PAGE]);
+        assert_eq!(head.read(0..3 * PAGE), pattern(16 * PAGE)[..3 * PAGE]);
+        assert_eq!(
+            tail.read(0..4 * PAGE),
+            pattern(16 * PAGE)[4 * PAGE..8 * PAGE]
+        );
         tail.protect(PROT_READ).expect("mprotect");
         let mut child = Child::start(|| tail.write(0, b"never"));
         assert_eq!(child.wait(LIMIT), End::Signal(libc::SIGSEGV));
@@ -727,16 +768,22 @@ fn mappings_of_page_frames() {
 }
 
 fn the_limit_is_for_all_devices() {
-    driver::with("limit=1048576", || {
+    const MOST: usize = 1 << 20;
+    const HALF: usize = MOST / 2;
+    let limit = format!("limit={MOST}");
+    driver::with(&limit, || {
         // The plain device has a page of it.
         let first = Folder::live(
             "first",
             &[("a", "size=256K"), ("b", "size=256K memory=contiguous")],
         );
-        let second = Folder::live("second", &[("a", "size=508K memory=dma")]);
+        let second = Folder::live(
+            "second",
+            &[("a", &format!("size={} memory=dma", HALF - PAGE))],
+        );
         let over = Folder::new("over");
-        over.window("one", "size=4K");
-        let words = ["window one", "limit=1048576", "4096"];
+        over.window("one", "size=1page");
+        let words = ["window one", limit.as_str(), &PAGE.to_string()];
         over.cannot_be_built(Errno::DQUOT, &words);
         let free = Folder::live("free", &[("one", &physical(1 << 20))]);
         drop(free);
@@ -749,23 +796,23 @@ fn the_limit_is_for_all_devices() {
         over.build();
         over.destroy();
         // What is over it gives back what it took on the way there.
-        over.window("two", "size=500K");
-        over.window("three", "size=8K");
+        over.window("two", &format!("size={}", HALF - 3 * PAGE));
+        over.window("three", "size=2pages");
         for _ in 0..3 {
-            over.cannot_be_built(Errno::DQUOT, &["window three", "limit=1048576"]);
+            over.cannot_be_built(Errno::DQUOT, &["window three", &limit]);
         }
-        over.change("three", "size=4K");
+        over.change("three", "size=1page");
         over.build();
         drop((first, over));
-        let all = Folder::live("all", &[("one", "size=1020K")]);
+        let all = Folder::live("all", &[("one", &format!("size={}", MOST - PAGE))]);
         all.destroy();
         all.change("one", "size=0xfffffff000");
-        all.cannot_be_built(Errno::DQUOT, &["window one", "limit=1048576"]);
+        all.cannot_be_built(Errno::DQUOT, &["window one", &limit]);
     });
 }
 
 fn memory_that_runs_out_half_way() {
-    let each = (memory::total() / 8).next_multiple_of(4096);
+    let each = (memory::total() / 8).next_multiple_of(PAGE64);
     for cache in ["cached", "noncached"] {
         let folder = Folder::new("test");
         for number in 0..10 {
