@@ -5,8 +5,8 @@
 #[path = "../../../cli/tests/support/schema.rs"]
 mod schema;
 
-use crate::driver::{self, NODE, SIZE};
-use crate::sys::Map;
+use crate::driver::{self, in_bytes, NODE, SIZE};
+use crate::sys::{Map, PAGE, PAGE64};
 use rustix::io::Errno;
 use rustix::pty::{grantpt, openpt, ptsname, unlockpt, OpenptFlags};
 use rustix::termios::{tcgetattr, tcsetwinsize, Termios, Winsize};
@@ -58,10 +58,10 @@ crate::tests! {
     cat_prints_any_range_of_a_device
 }
 
-/// Runs the command.
+/// Runs the command. Its arguments may have numbers of pages, such as `2pages`.
 pub(crate) fn chrmem(arguments: &[&str]) -> Output {
     Command::new("chrmem")
-        .args(arguments)
+        .args(arguments.iter().map(|it| in_bytes(it)))
         .output()
         .expect("chrmem runs")
 }
@@ -76,6 +76,11 @@ pub(crate) fn printed(arguments: &[&str]) -> String {
         "{arguments:?}"
     );
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// How the command prints the size of so many pages.
+fn size_of(pages: usize) -> String {
+    format!("{}K", pages * PAGE >> 10)
 }
 
 /// The words of each line that the command printed.
@@ -157,7 +162,7 @@ fn info_describes_the_device() {
     let generation = driver::generation();
     let expected: [&[&str]; 8] = [
         &["version", "1"],
-        &["size", "4K"],
+        &["size", &size_of(1)],
         &["generation", &generation.to_string()],
         &["mappings", "1"],
         &["windows", "1"],
@@ -165,16 +170,25 @@ fn info_describes_the_device() {
         &[
             "INDEX", "NAME", "OFFSET", "SIZE", "MEMORY", "CACHE", "ACCESS", "ADDRESS",
         ],
-        &["0", "buffer", "0x0", "4K", "pages", "cached", "rw", "-"],
+        &[
+            "0",
+            "buffer",
+            "0x0",
+            &size_of(1),
+            "pages",
+            "cached",
+            "rw",
+            "-",
+        ],
     ];
     assert_eq!(words(&["info"]), expected);
     drop(map);
     let window = json!({
-        "index": 0, "name": "buffer", "offset": 0, "size": 4096, "memory": "pages",
+        "index": 0, "name": "buffer", "offset": 0, "size": PAGE, "memory": "pages",
         "cache": "cached", "access": "rw", "address": null, "tracked": false, "revocable": false, "gone": false,
     });
     let expected = json!({
-        "node": NODE, "version": 1, "size": 4096, "generation": generation, "mapping_count": 0,
+        "node": NODE, "version": 1, "size": PAGE, "generation": generation, "mapping_count": 0,
         "windows": [window],
     });
     assert_eq!(parsed(&["info", "--json"]), expected);
@@ -189,7 +203,7 @@ fn create_makes_what_it_is_told() {
     let _camera = Created::new(
         "camera",
         &[
-            "header:4K,access=ro,fill=0x2a",
+            "header:1page,access=ro,fill=0x2a",
             &format!("name=frames,size=1MiB,offset=0x1000000,memory=contiguous,cache={cache}"),
             "ring,size=64K,memory=dma",
         ],
@@ -208,7 +222,7 @@ fn create_makes_what_it_is_told() {
         [
             json!(["header", "frames", "ring"]),
             json!([0, 0x100_0000, 0x110_0000]),
-            json!([4096, 1 << 20, 1 << 16]),
+            json!([PAGE, 1 << 20, 1 << 16]),
             json!(["pages", "contiguous", "dma"]),
             json!(["cached", cache, dma_cache]),
             json!(["ro", "rw", "rw"]),
@@ -216,16 +230,16 @@ fn create_makes_what_it_is_told() {
     );
     assert_eq!(info["size"], json!(0x110_0000 + (1 << 16)));
     assert!(info["windows"][1]["address"].is_u64(), "{info}");
-    let mut header = [0; 4096];
+    let mut header = [0; PAGE];
     let camera = chrmem::Device::open_read_only("/dev/chrmem-camera").expect("the device");
-    assert_eq!(camera.read_at(0, &mut header).expect("its bytes"), 4096);
-    assert_eq!(header, [42; 4096]);
+    assert_eq!(camera.read_at(0, &mut header).expect("its bytes"), PAGE);
+    assert_eq!(header, [42; PAGE]);
 }
 
 fn create_leaves_nothing_behind_where_it_fails() {
     for (windows, sayings) in [
         (
-            &["a:4K", "b:100"][..],
+            &["a:1page", "b:100"][..],
             &[
                 "cannot build x: Invalid argument",
                 "window b: ",
@@ -233,24 +247,24 @@ fn create_leaves_nothing_behind_where_it_fails() {
             ][..],
         ),
         (
-            &["a:8K", "b:4K,offset=4K"],
+            &["a:2pages", "b:1page,offset=1page"],
             &["Invalid argument", "window b: it overlaps"],
         ),
         (&["a:1M", "b:4T"], &["Cannot allocate memory", "window b: "]),
         (&["a:0"], &["Invalid argument", "window a: "]),
         (
-            &["a:4K", "b:4K,device=0000:ff:1f.7"],
+            &["a:1page", "b:1page,device=0000:ff:1f.7"],
             &["No such device", "there is no PCI device 0000:ff:1f.7"],
         ),
         (
-            &["a:4K", "b:4K,device=here"],
+            &["a:1page", "b:1page,device=here"],
             &["cannot write here to ", "/device: Invalid argument"],
         ),
         (
-            &["a:4K,memory=physical"],
+            &["a:1page,memory=physical"],
             &["Invalid argument", "window a: "],
         ),
-        (&["a:4K", "a:4K"], &["two windows are called a"]),
+        (&["a:1page", "a:1page"], &["two windows are called a"]),
     ] {
         let arguments = [&["create", "x"], windows].concat();
         fails(&arguments, sayings);
@@ -261,7 +275,7 @@ fn create_leaves_nothing_behind_where_it_fails() {
     let ram = fs::read_to_string("/proc/iomem").expect("/proc");
     let ram = ram.lines().find(|line| line.ends_with("System RAM"));
     let (start, _) = ram.expect("RAM").trim().split_once('-').expect("a range");
-    let window = format!("a:4K,address=0x{start}");
+    let window = format!("a:1page,address=0x{start}");
     let arguments = ["create", "x", &window];
     fails(&arguments, &["Operation not permitted", "window a: "]);
     // Whoever is root already.
@@ -270,18 +284,18 @@ fn create_leaves_nothing_behind_where_it_fails() {
 }
 
 fn create_says_what_to_do() {
-    let camera = Created::new("camera", &["a:4K"]);
+    let camera = Created::new("camera", &["a:1page"]);
     let taken = [
         "there is a device `camera` already",
         "hint: choose another name",
     ];
-    fails(&["create", "camera", "b:4K"], &taken);
+    fails(&["create", "camera", "b:1page"], &taken);
     assert_eq!(words(&["info", "camera"])[7][1], "a");
     drop(camera);
 
     let output = Command::new("setpriv")
         .args(["--reuid=65534", "--regid=65534", "--clear-groups"])
-        .args(["chrmem", "create", "x", "a:4K"])
+        .args(["chrmem", "create", "x", "a:64K"])
         .output()
         .expect("setpriv");
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -295,8 +309,11 @@ fn create_says_what_to_do() {
     for (arguments, saying) in [
         (&["create", "x", "a"][..], "it has no size"),
         (&["create", "x"], "required arguments were not provided"),
-        (&["create", "a/b", "a:4K"], "`a/b` is not a valid name"),
-        (&["create", "x", "a:4K,colour=red"], "no setting `colour`"),
+        (&["create", "a/b", "a:1page"], "`a/b` is not a valid name"),
+        (
+            &["create", "x", "a:1page,colour=red"],
+            "no setting `colour`",
+        ),
     ] {
         let output = chrmem(arguments);
         let complaint = String::from_utf8_lossy(&output.stderr);
@@ -307,7 +324,7 @@ fn create_says_what_to_do() {
     driver::without(|| {
         let load = ["hint: load", "modprobe chrmem"];
         for arguments in [
-            &["create", "x", "a:4K"][..],
+            &["create", "x", "a:1page"][..],
             &["destroy", "x"],
             &["list"],
             &["list", "--json"],
@@ -319,7 +336,7 @@ fn create_says_what_to_do() {
         }
         // The module needs configfs, and modprobe loads it.
         shell("umount /sys/kernel/config");
-        fails(&["create", "x", "a:4K"], &load);
+        fails(&["create", "x", "a:1page"], &load);
         shell("mount -t configfs none /sys/kernel/config");
     });
     let unmount = |how: &[&str]| {
@@ -334,7 +351,7 @@ fn create_says_what_to_do() {
 
 /// What create says where it cannot be.
 fn complaint_of_create() -> String {
-    complaint(&["create", "x", "a:4K"])
+    complaint(&["create", "x", "a:1page"])
 }
 
 fn destroy_is_for_what_create_made() {
@@ -345,7 +362,7 @@ fn destroy_is_for_what_create_made() {
             "rmmod chrmem",
         ],
     );
-    let camera = Created::new("camera", &["a:4K"]);
+    let camera = Created::new("camera", &["a:1page"]);
     // All of them or none.
     fails(
         &["destroy", "camera", "x"],
@@ -357,7 +374,7 @@ fn destroy_is_for_what_create_made() {
     }
     drop(camera);
     for name in ["one", "/dev/chrmem-one", "chrmem-one"] {
-        std::mem::forget(Created::new("one", &["a:4K", "b:4K"]));
+        std::mem::forget(Created::new("one", &["a:1page", "b:1page"]));
         assert_eq!(printed(&["destroy", name]), "");
         assert_eq!(folders(), [""; 0]);
     }
@@ -365,13 +382,13 @@ fn destroy_is_for_what_create_made() {
     fs::create_dir("/sys/kernel/config/chrmem/half").expect("a folder");
     fs::create_dir("/sys/kernel/config/chrmem/half/windows/a").expect("a folder");
     let taken = ["there is a device `half` already", "chrmem destroy half"];
-    fails(&["create", "half", "b:4K"], &taken);
+    fails(&["create", "half", "b:1page"], &taken);
     assert_eq!(printed(&["destroy", "half"]), "");
     assert_eq!(folders(), [""; 0]);
 }
 
 fn destroy_takes_each_name_for_one_device() {
-    let create = |name| std::mem::forget(Created::new(name, &["a:4K"]));
+    let create = |name| std::mem::forget(Created::new(name, &["a:1page"]));
     create("camera");
     create("chrmem-camera");
     assert_eq!(printed(&["destroy", "/dev/chrmem-camera"]), "");
@@ -389,29 +406,36 @@ fn destroy_takes_each_name_for_one_device() {
 }
 
 fn destroy_leaves_mappings_alone() {
-    std::mem::forget(Created::new("camera", &["a:4K,fill=7"]));
+    std::mem::forget(Created::new("camera", &["a:1page,fill=7"]));
     let file = File::options()
         .read(true)
         .write(true)
         .open("/dev/chrmem-camera");
     let file = file.expect("the device");
-    let map = Map::shared(&file, 4096).expect("a mapping");
+    let map = Map::shared(&file, PAGE).expect("a mapping");
     assert_eq!(printed(&["destroy", "camera"]), "");
-    assert_eq!(map.read(0..4096), [7; 4096]);
+    assert_eq!(map.read(0..PAGE), [7; PAGE]);
     let answer = rustix::io::pread(&file, &mut [0; 4], 0);
     assert_eq!(answer, Err(Errno::NODEV));
 }
 
 fn list_has_every_device() {
-    let _camera = Created::new("camera", &["a:4K", "b:8K", "c:1M", "d:4K", "e:4K", "f:4K"]);
+    let _camera = Created::new(
+        "camera",
+        &[
+            "a:1page", "b:2pages", "c:1M", "d:1page", "e:1page", "f:1page",
+        ],
+    );
     let map = Map::shared(driver::open(), SIZE).expect("a mapping");
     fs::create_dir("/sys/kernel/config/chrmem/half").expect("a folder");
     let generation = driver::generation().to_string();
-    let camera = "/dev/chrmem-camera 1048K 0 0 a:4K b:8K c:1M d:4K and 2 more";
+    let (one, two) = (size_of(1), size_of(2));
+    let whole = 1024 + 6 * PAGE / 1024;
+    let camera = format!("/dev/chrmem-camera {whole}K 0 0 a:{one} b:{two} c:1M d:{one} and 2 more");
     let expected = [
         "DEVICE SIZE GENERATION MAPPINGS WINDOWS",
-        &format!("/dev/chrmem0 4K {generation} 1 buffer:4K"),
-        camera,
+        &format!("/dev/chrmem0 {one} {generation} 1 buffer:{one}"),
+        &camera,
         "half - - - (not live; 0 windows prepared)",
     ];
     let lines = words(&["list"]).into_iter().map(|line| line.join(" "));
@@ -431,7 +455,7 @@ fn list_has_every_device() {
 }
 
 fn a_device_is_called_by_path_or_name() {
-    let _camera = Created::new("camera", &["lens:8K"]);
+    let _camera = Created::new("camera", &["lens:2pages"]);
     for name in [
         "camera",
         "chrmem-camera",
@@ -474,7 +498,7 @@ fn shell(script: &str) -> Vec<u8> {
 }
 
 fn read_shows_bytes_and_where_they_are() {
-    let _camera = Created::new("camera", &["a:4K", "b:4K,offset=64K,fill=0x2a"]);
+    let _camera = Created::new("camera", &["a:1page", "b:1page,offset=64K,fill=0x2a"]);
     let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
     camera.write_at(65536 + 16, b"hello, hexyl").expect("room");
     for via in ["mmap", "read"] {
@@ -493,19 +517,21 @@ fn read_shows_bytes_and_where_they_are() {
 
 fn read_prints_bytes_as_they_are() {
     const SIZE: usize = 3 << 20;
-    let _camera = Created::new("camera", &["a:4K", "b:3M,memory=contiguous", "c:4K"]);
+    let _camera = Created::new("camera", &["a:1page", "b:3M,memory=contiguous", "c:1page"]);
     let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
     let pattern = driver::pattern(SIZE);
-    let mapping = camera.map(4096..4096 + SIZE as u64).expect("a mapping");
+    let mapping = camera.map(PAGE64..PAGE64 + SIZE as u64).expect("a mapping");
     mapping.copy_from(0, &pattern).expect("room");
+    // A page, and a byte before and behind it.
+    let (last, more) = (format!("camera:b+{}", PAGE - 1), (PAGE + 2).to_string());
     for via in ["mmap", "read"] {
         let output = chrmem(&["read", "camera:b", "--raw", "--via", via]);
         assert!(output.stdout == pattern, "{} bytes", output.stdout.len());
-        let output = chrmem(&["read", "camera:b+4095", "-n", "4098", "--raw", "--via", via]);
-        assert!(output.stdout == pattern[4095..4095 + 4098]);
+        let output = chrmem(&["read", &last, "-n", &more, "--raw", "--via", via]);
+        assert!(output.stdout == pattern[PAGE - 1..2 * PAGE + 1]);
         let output = chrmem(&["read", "camera", "--raw", "--via", via]);
-        assert_eq!(output.stdout.len(), SIZE + 8192);
-        assert!(output.stdout[4096..4096 + SIZE] == pattern);
+        assert_eq!(output.stdout.len(), SIZE + 2 * PAGE);
+        assert!(output.stdout[PAGE..PAGE + SIZE] == pattern);
     }
     // Who has seen enough of it is no reason to complain.
     for how in ["--raw", "--via=read"] {
@@ -515,7 +541,7 @@ fn read_prints_bytes_as_they_are() {
 }
 
 fn write_takes_text_hexadecimal_files_and_streams() {
-    let _camera = Created::new("camera", &["a:4K", "b:2M"]);
+    let _camera = Created::new("camera", &["a:1page", "b:2M"]);
     let read = |place: &str| chrmem(&["read", place, "--raw"]).stdout;
     for via in ["write", "mmap"] {
         printed(&["clear", "camera"]);
@@ -523,8 +549,9 @@ fn write_takes_text_hexadecimal_files_and_streams() {
         printed(&["write", "camera:a", "--hex", "00 ff:7F", "--via", via]);
         assert_eq!(read("camera:a")[..10], *b"\x00\xff\x7f\0text\0\0");
         // Across the windows' border, as they touch.
-        printed(&["write", "camera:+4094", "over", "--via", via]);
-        assert_eq!(read("camera:+4093")[..6], *b"\0over\0");
+        let border = |before: usize| format!("camera:+{}", PAGE - before);
+        printed(&["write", &border(2), "over", "--via", via]);
+        assert_eq!(read(&border(3))[..6], *b"\0over\0");
         let script = format!(
             "head -c 2M /dev/urandom > /tmp/random
              chrmem write camera:b --file /tmp/random --via {via}
@@ -544,53 +571,57 @@ fn write_takes_text_hexadecimal_files_and_streams() {
 }
 
 fn write_begins_nothing_that_does_not_fit() {
-    let _camera = Created::new("camera", &["a:4K", "b:4K,offset=64K"]);
+    let _camera = Created::new("camera", &["a:1page", "b:1page,offset=64K"]);
     fails(
-        &["write", "camera:a+4095", "ab"],
-        &["2 bytes from offset 4095 on run past the end, which is at 4096"],
+        &["write", &format!("camera:a+{}", PAGE - 1), "ab"],
+        &[&format!(
+            "2 bytes from offset {} on run past the end, which is at {PAGE}",
+            PAGE - 1
+        )],
     );
-    fs::write("/tmp/large", [1; 4097]).expect("/tmp");
+    fs::write("/tmp/large", [1; PAGE + 1]).expect("/tmp");
     fails(
         &["write", "camera:a", "--file", "/tmp/large"],
-        &["4097 bytes from offset 0"],
+        &[&format!("{} bytes from offset 0", PAGE + 1)],
     );
     // From the device's first window into the hole behind it.
     fails(
         &["write", "camera", "--file", "/tmp/large"],
-        &["no memory at 0x1000"],
+        &[&format!("no memory at {PAGE:#x}")],
     );
-    assert_eq!(chrmem(&["read", "camera:a", "--raw"]).stdout, [0; 4096]);
+    assert_eq!(chrmem(&["read", "camera:a", "--raw"]).stdout, [0; PAGE]);
     // Of a stream, what has room is there.
     let script = "! chrmem write camera:a < /tmp/large 2>&1; rm /tmp/large";
     let said = shell(script);
-    let expected = b"error: the input is too long: only its first 4096 bytes are written\n";
-    assert_eq!(said, expected);
-    assert_eq!(chrmem(&["read", "camera:a", "--raw"]).stdout, [1; 4096]);
-    assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0; 4096]);
+    let expected =
+        format!("error: the input is too long: only its first {PAGE} bytes are written\n");
+    assert_eq!(said, expected.as_bytes());
+    assert_eq!(chrmem(&["read", "camera:a", "--raw"]).stdout, [1; PAGE]);
+    assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0; PAGE]);
 }
 
 fn fill_and_clear_take_ranges() {
-    let _camera = Created::new("camera", &["a:4K", "b:4K,offset=64K"]);
+    let _camera = Created::new("camera", &["a:1page", "b:1page,offset=64K"]);
     let read = || chrmem(&["read", "camera:a", "--raw"]).stdout;
     for via in ["write", "mmap"] {
         assert_eq!(printed(&["fill", "camera", "0xee", "--via", via]), "");
-        assert_eq!(read(), [0xee; 4096]);
-        assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0xee; 4096]);
+        assert_eq!(read(), [0xee; PAGE]);
+        assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0xee; PAGE]);
         assert_eq!(
             printed(&["fill", "camera:a+100", "*", "-n", "50", "--via", via]),
             ""
         );
-        let mut expected = [0xee; 4096];
+        let mut expected = [0xee; PAGE];
         expected[100..150].fill(b'*');
         assert_eq!(read(), expected);
         assert_eq!(printed(&["clear", "camera:a+120", "--length", "4"]), "");
         expected[120..124].fill(0);
         assert_eq!(read(), expected);
         assert_eq!(printed(&["clear", "camera:a"]), "");
-        assert_eq!(read(), [0; 4096]);
-        assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0xee; 4096]);
+        assert_eq!(read(), [0; PAGE]);
+        assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0xee; PAGE]);
         assert_eq!(printed(&["clear", "camera"]), "");
-        assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0; 4096]);
+        assert_eq!(chrmem(&["read", "camera:b", "--raw"]).stdout, [0; PAGE]);
     }
 }
 
@@ -598,17 +629,18 @@ fn read_only_windows_and_holes_are_said() {
     let _camera = Created::new(
         "camera",
         &[
-            "a:4K,fill=1",
-            "b:4K,access=ro,fill=2",
-            "c:4K,offset=64K,fill=3",
+            "a:1page,fill=1",
+            "b:1page,access=ro,fill=2",
+            "c:1page,offset=64K,fill=3",
         ],
     );
     let read_only = ["the window b is read-only"];
+    let last = PAGE - 1;
     for arguments in [
         &["write", "camera:b", "x"][..],
         &["write", "camera:b", "x", "--via", "mmap"],
-        &["write", "camera:a+4095", "xx", "--via", "mmap"],
-        &["write", "camera:+4095", "xx"],
+        &["write", &format!("camera:a+{last}"), "xx", "--via", "mmap"],
+        &["write", &format!("camera:+{last}"), "xx"],
         &["fill", "camera", "9"],
         &["fill", "camera:b", "9", "-n", "1"],
         &["clear", "camera:b"],
@@ -624,12 +656,15 @@ fn read_only_windows_and_holes_are_said() {
     for arguments in [
         &["read", "camera", "--raw"][..],
         &["read", "camera:+0"],
-        &["read", "camera:+8K", "-n", "1"],
-        &["clear", "camera:+4K"],
+        &["read", "camera:+2pages", "-n", "1"],
+        &["clear", "camera:+1page"],
     ] {
         fails(
             arguments,
-            &["there is no memory at 0x2000: no window has it"],
+            &[&format!(
+                "there is no memory at {:#x}: no window has it",
+                2 * PAGE
+            )],
         );
     }
     let found: Vec<_> = ["camera:a", "camera:b", "camera:c"]
@@ -639,7 +674,7 @@ fn read_only_windows_and_holes_are_said() {
 }
 
 fn cdi_describes_devices_only() {
-    let _camera = Created::new("camera", &["a:4K"]);
+    let _camera = Created::new("camera", &["a:1page"]);
     let paths = |arguments: &[&str]| -> Vec<String> {
         let spec = parsed(&[&["cdi"], arguments].concat());
         let devices = spec["devices"].as_array().expect("a list").iter();
@@ -668,7 +703,7 @@ fn cdi_describes_devices_only() {
 }
 
 fn wait_ends_with_a_change() {
-    let _camera = Created::new("camera", &["a:4K"]);
+    let _camera = Created::new("camera", &["a:1page"]);
     for change in [
         &["notify", "camera"][..],
         &["clear", "camera"],
@@ -698,7 +733,7 @@ fn wait_ends_with_a_change() {
 
 /// The loop that `--help` shows, as somebody types it into a shell.
 fn the_example_of_wait_works() {
-    let _camera = Created::new("camera", &["a:4K"]);
+    let _camera = Created::new("camera", &["a:1page"]);
     let help = printed(&["wait", "--help"]);
     let start = help.find("generation=").expect("an example");
     let (example, _) = help[start..].split_at(help[start..].find("done").expect("a loop") + 4);
@@ -728,7 +763,7 @@ fn the_example_of_wait_works() {
 }
 
 fn wait_ends_in_time_or_with_the_device() {
-    std::mem::forget(Created::new("camera", &["a:4K"]));
+    std::mem::forget(Created::new("camera", &["a:1page"]));
     let start = Instant::now();
     let times_out = |arguments: &[&str]| {
         let output = chrmem(arguments);
@@ -797,19 +832,26 @@ impl Drop for Mapper {
 fn changes_tells_what_was_stored() {
     let _camera = Created::new(
         "camera",
-        &["header:4K", "frames:64K,track=1", "more:8K,track=1"],
+        &[
+            "header:1page",
+            "frames:16pages,track=1",
+            "more:2pages,track=1",
+        ],
     );
     let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
-    let frames = camera.map(4096..4096 + 65536).expect("a mapping");
+    let frames = camera.map(PAGE64..17 * PAGE64).expect("a mapping");
     assert_eq!(
         parsed(&["changes", "camera", "--json"])["changes"],
         json!([])
     );
-    frames.copy_from(5000, b"x").expect("room");
-    frames.copy_from(9000, b"x").expect("room");
+    frames.copy_from(PAGE + 904, b"x").expect("room");
+    frames.copy_from(2 * PAGE + 808, b"x").expect("room");
     let range = |window: &str, offset: u64, size: u64| json!({ "window": window, "offset": offset, "size": size });
     let look = parsed(&["changes", "camera", "--json"]);
-    assert_eq!(look["changes"], json!([range("frames", 8192, 8192)]));
+    assert_eq!(
+        look["changes"],
+        json!([range("frames", 2 * PAGE64, 2 * PAGE64)])
+    );
     let since = look["generation"].to_string();
     let nothing = format!("generation {since}\n");
     assert_eq!(printed(&["changes", "camera", "--since", &since]), nothing);
@@ -817,13 +859,18 @@ fn changes_tells_what_was_stored() {
     frames.copy_from(0, b"x").expect("room");
     let text = printed(&["changes", "camera", "--since", &since]);
     let (lines, generation) = text.split_at(text.find("generation").expect("the last line"));
-    assert_eq!(lines, "frames+0x0 4K\nmore+0x0 4K\n");
+    let size = size_of(1);
+    assert_eq!(lines, format!("frames+0x0 {size}\nmore+0x0 {size}\n"));
     assert_ne!(generation, nothing);
     // A part of a page, of a window.
-    let look = parsed(&["changes", "camera:frames+5000", "-n100", "--json"]);
-    assert_eq!(look["changes"], json!([range("frames", 9096, 100)]));
+    let part = format!("camera:frames+{}", PAGE + 904);
+    let look = parsed(&["changes", &part, "-n100", "--json"]);
+    assert_eq!(
+        look["changes"],
+        json!([range("frames", 2 * PAGE64 + 904, 100)])
+    );
     let look = parsed(&["changes", "camera:more", "--json", "--since", &since]);
-    assert_eq!(look["changes"], json!([range("more", 69632, 4096)]));
+    assert_eq!(look["changes"], json!([range("more", 17 * PAGE64, PAGE64)]));
     fails(
         &["changes", "camera:header"],
         &[
@@ -847,7 +894,7 @@ fn changes_tells_what_was_stored() {
 }
 
 fn changes_follows() {
-    std::mem::forget(Created::new("camera", &["frames:64K,track=1"]));
+    std::mem::forget(Created::new("camera", &["frames:16pages,track=1"]));
     let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
     let frames = camera.map(..).expect("a mapping");
     let mut following = Command::new("chrmem")
@@ -857,12 +904,12 @@ fn changes_follows() {
         .spawn()
         .expect("chrmem runs");
     let mut lines = BufReader::new(following.stdout.take().expect("a pipe")).lines();
-    for page in [3_u64, 3, 9] {
-        frames.copy_from(page as usize * 4096, b"x").expect("room");
+    for page in [3, 3, 9] {
+        frames.copy_from(page * PAGE, b"x").expect("room");
         let line = lines.next().expect("a line").expect("text");
         let look: Value = serde_json::from_str(&line).expect("JSON");
         schema::check("changes", &look);
-        let expected = json!([{ "window": "frames", "offset": page * 4096, "size": 4096 }]);
+        let expected = json!([{ "window": "frames", "offset": page * PAGE, "size": PAGE }]);
         assert_eq!(look["changes"], expected);
     }
     assert_eq!(printed(&["destroy", "camera"]), "");
@@ -876,13 +923,19 @@ fn changes_follows() {
 }
 
 fn maps_tells_who_maps_what_where() {
-    let _camera = Created::new("camera", &["header:4K", "frames:1M,offset=16M", "ring:64K"]);
+    let _camera = Created::new(
+        "camera",
+        &["header:1page", "frames:1M,offset=16M", "ring:64K"],
+    );
     let _by_hand = crate::node::MadeByHand::new("/dev/by_hand", 0);
     let camera = "/dev/chrmem-camera";
-    let writer = Mapper::new(&[(camera, 0, 4096, true), (camera, 17 << 20, 8192, true)]);
+    let writer = Mapper::new(&[
+        (camera, 0, PAGE64, true),
+        (camera, 17 << 20, 2 * PAGE64, true),
+    ]);
     let reader = Mapper::new(&[
         (camera, 16 << 20, 1 << 20, false),
-        ("/dev/by_hand", 0, 4096, false),
+        ("/dev/by_hand", 0, PAGE64, false),
     ]);
     let all = parsed(&["maps", "--json"]);
     let writing = writer.0.id();
@@ -899,7 +952,7 @@ fn maps_tells_who_maps_what_where() {
             .collect()
     };
     assert_eq!(all[0]["node"], NODE);
-    assert_eq!(of(&all[0]), [json!([false, "buffer", 0, 4096, "r--s"])]);
+    assert_eq!(of(&all[0]), [json!([false, "buffer", 0, PAGE, "r--s"])]);
     assert_eq!(all[1]["node"], camera);
     assert_eq!(
         all[1]["windows"],
@@ -908,8 +961,8 @@ fn maps_tells_who_maps_what_where() {
     assert_eq!(
         of(&all[1]),
         [
-            json!([true, "header", 0, 4096, "rw-s"]),
-            json!([true, "ring", 17 << 20, 8192, "rw-s"]),
+            json!([true, "header", 0, PAGE, "rw-s"]),
+            json!([true, "ring", 17 << 20, 2 * PAGE, "rw-s"]),
             json!([false, "frames", 16 << 20, 1 << 20, "r--s"]),
         ]
     );
@@ -929,13 +982,13 @@ fn maps_tells_who_maps_what_where() {
 }
 
 fn maps_needs_no_names_that_are_text() {
-    let _camera = Created::new("camera", &["a:4K"]);
+    let _camera = Created::new("camera", &["a:1page"]);
     let node = "/dev/chrmem-camera";
     let other = OsStr::from_bytes(b"/tmp/\xff");
-    fs::write(other, [0; 4096]).expect("/tmp");
+    fs::write(other, [0; PAGE]).expect("/tmp");
     let map = |path: &Path| {
         let file = File::options().read(true).write(true).open(path);
-        Map::shared(file.expect("a file"), 4096).expect("a mapping")
+        Map::shared(file.expect("a file"), PAGE).expect("a mapping")
     };
     let _maps = (map(node.as_ref()), map(other.as_ref()));
     fs::remove_file(other).expect("/tmp");
@@ -947,11 +1000,11 @@ fn maps_needs_no_names_that_are_text() {
 }
 
 fn maps_draws_destroyed_devices_and_files() {
-    std::mem::forget(Created::new("old", &["a:8K"]));
-    let mapper = Mapper::new(&[("/dev/chrmem-old", 4096, 4096, true)]);
+    std::mem::forget(Created::new("old", &["a:2pages"]));
+    let mapper = Mapper::new(&[("/dev/chrmem-old", PAGE64, PAGE64, true)]);
     printed(&["destroy", "old"]);
     // Another device of that name is another device.
-    let _new = Created::new("old", &["b:4K"]);
+    let _new = Created::new("old", &["b:1page"]);
     let picture = printed(&["maps"]);
     let lines: Vec<_> = picture.lines().collect();
     let at = lines
@@ -963,7 +1016,10 @@ fn maps_draws_destroyed_devices_and_files() {
         line.starts_with("python3") && line.contains(&pid),
         "{picture}"
     );
-    assert!(line.contains("4K at 0x1000"), "{picture}");
+    assert!(
+        line.contains(&format!("{} at {PAGE:#x}", size_of(1))),
+        "{picture}"
+    );
     assert!(lines.contains(&"/dev/chrmem-old: 0 mappings"), "{picture}");
     assert!(!picture.contains('\x1b'), "{picture}");
     let both = parsed(&["maps", "old", "--json"]);
@@ -1188,18 +1244,21 @@ fn resize(terminal: &OwnedFd, columns: u16, lines: u16) {
 }
 
 fn watch_shows_changes_and_restores_the_terminal() {
-    let _camera = Created::new("camera", &["header:4K", "frames:64K,offset=1M,fill=0x61"]);
+    let _camera = Created::new(
+        "camera",
+        &["header:1page", "frames:64K,offset=1M,fill=0x61"],
+    );
     let camera = chrmem::Device::open("/dev/chrmem-camera").expect("the device");
     camera.write_at(0, b"hello, watcher").expect("room");
     let watching = Watching::new(&["camera", "--interval=20ms"]);
     watching.sees("\x1b[?1049h");
     watching.sees("/dev/chrmem-camera");
-    watching.sees("── header, 4K ─");
+    watching.sees(&format!("── header, {} ─", size_of(1)));
     // What lies between is drawn already, or not at all.
     watching.sees("hello, w");
     watching.sees("atcher");
     // What is stored through a mapping is seen too, lit up: reversed.
-    let mapping = camera.map(..4096).expect("a mapping");
+    let mapping = camera.map(..PAGE64).expect("a mapping");
     mapping.copy_from(0, b"J").expect("room");
     watching.sees("\x1b[7m");
     watching.sees("4a");
@@ -1235,7 +1294,7 @@ fn watch_counts_the_stores_into_a_tracked_window() {
 }
 
 fn watch_ends_with_control_c_and_outlives_its_device() {
-    std::mem::forget(Created::new("camera", &["header:4K,fill=0x61"]));
+    std::mem::forget(Created::new("camera", &["header:1page,fill=0x61"]));
     let watching = Watching::new(&["camera"]);
     watching.sees("aaaaaaaa");
     printed(&["destroy", "camera"]);
@@ -1246,7 +1305,7 @@ fn watch_ends_with_control_c_and_outlives_its_device() {
 
 fn watch_restores_the_terminal_also_after_a_signal() {
     let watching = Watching::new(&["--interval=1000s"]);
-    watching.sees("── buffer, 4K ─");
+    watching.sees(&format!("── buffer, {} ─", size_of(1)));
     // The child is `setsid`, which may have needed a process of its own to become a leader.
     shell("kill -TERM $(pidof chrmem)");
     watching.sees("\x1b[?1049l");
@@ -1264,6 +1323,7 @@ fn watch_needs_a_terminal_and_a_device() {
 }
 
 fn cat_prints_any_range_of_a_device() {
+    let last = PAGE - 1;
     let pattern = driver::pattern(SIZE);
     driver::put(driver::open(), 0, &pattern);
     assert_eq!(chrmem(&["cat", NODE]).stdout, pattern);
@@ -1271,15 +1331,18 @@ fn cat_prints_any_range_of_a_device() {
         chrmem(&["cat", NODE, "100", "50"]).stdout,
         pattern[100..150]
     );
-    assert_eq!(chrmem(&["cat", NODE, "0xfff"]).stdout, pattern[4095..]);
+    assert_eq!(
+        chrmem(&["cat", NODE, &format!("{last:#x}")]).stdout,
+        pattern[last..]
+    );
     fails(
-        &["cat", NODE, "4095", "2"],
-        &["run past the end of /dev/chrmem0, at 4096"],
+        &["cat", NODE, &last.to_string(), "2"],
+        &[&format!("run past the end of /dev/chrmem0, at {PAGE}")],
     );
     // What one mapping cannot have, because no window does.
-    let _camera = Created::new("camera", &["a:4K,fill=1", "b:4K,offset=64K,fill=2"]);
+    let _camera = Created::new("camera", &["a:1page,fill=1", "b:1page,offset=64K,fill=2"]);
     let camera = "/dev/chrmem-camera";
-    assert_eq!(chrmem(&["cat", camera, "64K"]).stdout, [2; 4096]);
+    assert_eq!(chrmem(&["cat", camera, "64K"]).stdout, [2; PAGE]);
     let output = chrmem(&["cat", camera]);
     assert_eq!(output.status.code(), Some(1));
     let complaint = String::from_utf8_lossy(&output.stderr);

@@ -604,7 +604,7 @@ fn a_thousand_windows() {
         let offset = offset_of(number);
         assert_eq!(
             *line,
-            format!("{number} w{number} {offset} 4096 pages cached rw")
+            format!("{number} w{number} {offset} {PAGE} pages cached rw")
         );
     }
     let fd = folder.open();
