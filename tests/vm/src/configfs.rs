@@ -2,10 +2,10 @@
 
 //! Devices made at run time: folders, their files, and what they take and refuse.
 
-use crate::driver::{self, get, open_node, pattern, put, unload};
+use crate::driver::{self, get, in_bytes, open_node, pattern, put, unload};
 use crate::folder::{make_folder, refused, Folder};
 use crate::node::MadeByHand;
-use crate::sys::{Map, PAGE};
+use crate::sys::{Map, PAGE, PAGE64};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -44,7 +44,7 @@ crate::tests! {
 fn a_device_is_made_used_destroyed_and_forgotten() {
     let folder = Folder::new("test");
     assert!(!folder.is_live());
-    folder.window("one", "size=8K");
+    folder.window("one", "size=2pages");
     assert!(!folder.is_live());
     folder.build();
     assert!(folder.is_live());
@@ -53,19 +53,22 @@ fn a_device_is_made_used_destroyed_and_forgotten() {
     assert_eq!(node.permissions().mode() & 0o7777, 0o600);
     assert_eq!((node.uid(), node.gid()), (0, 0));
     let fd = folder.open();
-    assert_eq!(get(&fd, 0, 8192), [0; 8192]);
-    put(&fd, 0, &pattern(8192));
-    let map = Map::shared(&fd, 8192).expect("a mapping");
-    assert_eq!(map.read(0..8192), pattern(8192));
-    assert_eq!(folder.shown().windows, ["0 one 0 8192 pages cached rw"]);
+    assert_eq!(get(&fd, 0, 2 * PAGE), [0; 2 * PAGE]);
+    put(&fd, 0, &pattern(2 * PAGE));
+    let map = Map::shared(&fd, 2 * PAGE).expect("a mapping");
+    assert_eq!(map.read(0..2 * PAGE), pattern(2 * PAGE));
+    assert_eq!(
+        folder.shown().windows,
+        [in_bytes("0 one 0 2pages pages cached rw")]
+    );
     drop((fd, map));
     folder.destroy();
     assert!(!folder.is_live());
     // What it was is what it can be again, or something else.
-    folder.change("one", "size=4K");
+    folder.change("one", "size=1page");
     folder.build();
-    assert_eq!(get(folder.open(), 0, 4096), [0; 4096]);
-    assert_eq!(folder.shown().size, 4096);
+    assert_eq!(get(folder.open(), 0, PAGE), [0; PAGE]);
+    assert_eq!(folder.shown().size, PAGE64);
     folder.destroy();
     assert_eq!(folder.remove(), Err(Errno::NOTEMPTY));
     assert_eq!(folder.remove_window("one"), Ok(()));
@@ -75,10 +78,11 @@ fn a_device_is_made_used_destroyed_and_forgotten() {
 
 /// As the documentation has it, in the words of a shell.
 fn a_device_of_the_shell() {
-    let script = "
+    let script = in_bytes(
+        "
         cd /sys/kernel/config/chrmem
         mkdir camera camera/windows/header camera/windows/frames
-        echo 4096 > camera/windows/header/size
+        echo 1page > camera/windows/header/size
         echo 16M > camera/windows/frames/size
         echo 0x1000000 > camera/windows/frames/offset
         echo 1 > camera/live
@@ -86,8 +90,9 @@ fn a_device_of_the_shell() {
         cat /sys/kernel/debug/chrmem/chrmem-camera
         echo 0 > camera/live
         rmdir camera/windows/* camera
-        ls";
-    let output = Command::new("sh").args(["-euc", script]).output();
+        ls",
+    );
+    let output = Command::new("sh").args(["-euc", &script]).output();
     let output = output.expect("sh runs");
     let printed = String::from_utf8_lossy(&output.stdout).into_owned();
     let complaint = String::from_utf8_lossy(&output.stderr);
@@ -97,9 +102,11 @@ fn a_device_of_the_shell() {
     );
     assert_eq!(
         printed,
-        "/dev/chrmem-camera\nsize:\t33554432\ngeneration:\t0\nmappings:\t0 0\n\
-         window:\t0 header 0 4096 pages cached rw\n\
+        in_bytes(
+            "/dev/chrmem-camera\nsize:\t33554432\ngeneration:\t0\nmappings:\t0 0\n\
+         window:\t0 header 0 1page pages cached rw\n\
          window:\t1 frames 16777216 16777216 pages cached rw\n"
+        )
     );
 }
 
@@ -322,7 +329,7 @@ fn settings_that_are_no_text() {
 }
 
 fn settings_of_a_live_device_are_busy() {
-    let folder = Folder::live("test", &[("one", "size=4K"), ("two", "size=4K")]);
+    let folder = Folder::live("test", &[("one", "size=1page"), ("two", "size=1page")]);
     let (one, two) = (files(&folder.path_of("one")), files(&folder.path_of("two")));
     let words = ["chrmem-test", "live"];
     for (attribute, value) in &one {
@@ -335,10 +342,10 @@ fn settings_of_a_live_device_are_busy() {
     assert_eq!(files(&folder.path_of("one")), one);
     assert_eq!(files(&folder.path_of("two")), two);
     folder.destroy();
-    folder.change("one", "size=8192");
-    folder.window("three", "size=4096");
+    folder.change("one", "size=2pages");
+    folder.window("three", "size=1page");
     folder.build();
-    assert_eq!(folder.shown().size, 16384);
+    assert_eq!(folder.shown().size, 4 * PAGE64);
 }
 
 fn names_that_can_be_had() {
@@ -346,10 +353,10 @@ fn names_that_can_be_had() {
     for name in [
         "a", "0", "...", "-", "_", "A.b_c-9", ".hidden", "live", "windows", "chrmem0", &long,
     ] {
-        let folder = Folder::live(name, &[(name, "size=4096")]);
+        let folder = Folder::live(name, &[(name, "size=1page")]);
         assert!(folder.is_live());
         assert_eq!(folder.device().window(0).expect("WINDOW").name, name);
-        let line = format!("0 {name} 0 4096 pages cached rw");
+        let line = format!("0 {name} 0 {PAGE} pages cached rw");
         assert_eq!(folder.shown().windows, [line]);
     }
 }
@@ -408,7 +415,7 @@ fn names_that_cannot_be_had() {
 
 fn live_is_0_or_1() {
     let folder = Folder::new("test");
-    folder.window("one", "size=4096");
+    folder.window("one", "size=1page");
     for text in [
         "\n",
         "2",
@@ -445,13 +452,13 @@ fn live_is_0_or_1() {
 fn a_device_needs_windows() {
     let folder = Folder::new("test");
     folder.cannot_be_built(Errno::INVAL, &["no windows"]);
-    folder.window("one", "size=4096");
+    folder.window("one", "size=1page");
     folder.remove_window("one").expect("rmdir");
     folder.cannot_be_built(Errno::INVAL, &["no windows"]);
 }
 
 fn to_build_or_destroy_twice_does_nothing() {
-    let folder = Folder::live("test", &[("one", "size=4096")]);
+    let folder = Folder::live("test", &[("one", "size=1page")]);
     let fd = folder.open();
     put(&fd, 0, b"still here");
     let number = fs::metadata(folder.node()).expect("a node").rdev();
@@ -467,7 +474,7 @@ fn to_build_or_destroy_twice_does_nothing() {
 }
 
 fn removing_a_live_device_s_folder_destroys_it() {
-    let folder = Folder::live("test", &[("one", "size=4096")]);
+    let folder = Folder::live("test", &[("one", "size=1page")]);
     let fd = folder.open();
     let map = Map::shared(&fd, PAGE).expect("a mapping");
     assert_eq!(folder.remove(), Err(Errno::NOTEMPTY));
@@ -485,15 +492,18 @@ fn removing_a_live_device_s_folder_destroys_it() {
 }
 
 fn a_live_device_keeps_a_window_whose_folder_went() {
-    let folder = Folder::live("test", &[("one", "size=4096"), ("two", "size=4096")]);
-    put(folder.open(), 4096, b"two");
+    let folder = Folder::live("test", &[("one", "size=1page"), ("two", "size=1page")]);
+    put(folder.open(), PAGE64, b"two");
     assert_eq!(folder.remove_window("two"), Ok(()));
-    assert_eq!(get(folder.open(), 4096, 3), b"two");
+    assert_eq!(get(folder.open(), PAGE64, 3), b"two");
     assert_eq!(folder.shown().windows.len(), 2);
     assert_eq!(folder.make_window("two"), Err(Errno::BUSY));
     folder.destroy();
     folder.build();
-    assert_eq!(folder.shown().windows, ["0 one 0 4096 pages cached rw"]);
+    assert_eq!(
+        folder.shown().windows,
+        [in_bytes("0 one 0 1page pages cached rw")]
+    );
 }
 
 fn folders_hold_nothing_else() {
@@ -524,7 +534,7 @@ fn a_folder_keeps_the_driver() {
     assert_eq!(driver::users(), Some(0));
     let folder = Folder::new("test");
     assert_eq!(unload(), Err(Errno::AGAIN));
-    folder.window("one", "size=4096");
+    folder.window("one", "size=1page");
     folder.build();
     assert_eq!(unload(), Err(Errno::AGAIN));
     folder.destroy();
@@ -542,7 +552,7 @@ fn a_folder_keeps_the_driver() {
 
 fn files_of_a_folder_that_went_do_nothing() {
     let folder = Folder::new("test");
-    folder.window("one", "size=4096");
+    folder.window("one", "size=1page");
     let live = open_node(folder.path().join("live"), OFlags::RDWR).expect("a file");
     let size = open_node(folder.path_of("one").join("size"), OFlags::RDWR).expect("a file");
     folder.remove_window("one").expect("rmdir");
@@ -557,15 +567,15 @@ fn files_of_a_folder_that_went_do_nothing() {
     assert!(!folder.is_seen());
     // Nor where there is another one by that name.
     let folder = Folder::new("test");
-    folder.window("one", "size=4096");
+    folder.window("one", "size=1page");
     assert_eq!(rustix::io::write(&live, b"1"), Err(Errno::NOENT));
     assert_eq!(rustix::io::write(&size, b"8192"), Err(Errno::NOENT));
     assert!(!folder.is_live());
-    assert_eq!(folder.get("one", "size"), "4096");
+    assert_eq!(folder.get("one", "size"), PAGE.to_string());
 }
 
 fn others_than_root_can_look_at_most() {
-    let folder = Folder::live("test", &[("one", "size=4096")]);
+    let folder = Folder::live("test", &[("one", "size=1page")]);
     let as_nobody = |script: String| {
         let mut sh = Command::new("sh");
         let output = sh.args(["-c", &script]).uid(65534).gid(65534).output();
@@ -587,7 +597,7 @@ fn others_than_root_can_look_at_most() {
 }
 
 fn the_same_name_at_once_is_another_device() {
-    let folder = Folder::live("test", &[("one", "size=4096")]);
+    let folder = Folder::live("test", &[("one", "size=1page")]);
     let mut olds = Vec::new();
     for round in 1..=5_u8 {
         let fd = folder.open();
@@ -614,7 +624,7 @@ fn the_same_name_at_once_is_another_device() {
 fn plain_devices_have_no_folder() {
     assert!(files(Path::new("/sys/kernel/config/chrmem")).is_empty());
     // And are not in the way of one with a name that sounds like theirs.
-    let folder = Folder::live("chrmem0", &[("one", "size=4096")]);
+    let folder = Folder::live("chrmem0", &[("one", "size=1page")]);
     put(folder.open(), 0, b"mine");
     assert_ne!(get(driver::open(), 0, 4), b"mine");
     folder.destroy();
@@ -623,7 +633,7 @@ fn plain_devices_have_no_folder() {
 
 fn many_devices() {
     let folders: Vec<Folder> = (0..100)
-        .map(|number| Folder::live(&format!("many{number}"), &[("one", "size=4096")]))
+        .map(|number| Folder::live(&format!("many{number}"), &[("one", "size=1page")]))
         .collect();
     for (number, folder) in folders.iter().enumerate() {
         put(folder.open(), 0, &number.to_ne_bytes());
@@ -637,11 +647,11 @@ fn many_devices() {
     folders[50].destroy();
     let gone = old.open(OFlags::RDWR);
     assert_eq!(gone.err(), Some(Errno::NXIO));
-    let folder = Folder::live("one-more", &[("one", "size=8192")]);
+    let folder = Folder::live("one-more", &[("one", "size=2pages")]);
     assert_eq!(fs::metadata(folder.node()).expect("a node").rdev(), number);
     let same = old.open(OFlags::RDWR).expect("the new device");
-    put(&same, 4096, b"second page");
-    assert_eq!(get(folder.open(), 4096, 11), b"second page");
+    put(&same, PAGE64, b"second page");
+    assert_eq!(get(folder.open(), PAGE64, 11), b"second page");
 }
 
 fn no_more_devices_than_there_can_be() {

@@ -3,7 +3,7 @@
 //! Every command, and every way to get one wrong.
 
 use crate::driver::{self, generation, get, pattern, put, SIZE};
-use crate::sys::{ioctl, ioctl32, ioctl_fd, Buffer, Map, Span, PAGE};
+use crate::sys::{ioctl, ioctl32, ioctl_fd, Buffer, Map, Span, PAGE, PAGE64};
 use chrmem_uapi::abi::{
     self, CLEAR, EXPORT, INFO, MEM_CLEAR, MEM_RESET, NOTIFY, RESET, SEEN, SYNC, SYNC_END,
     SYNC_READ, SYNC_WRITE, WINDOW,
@@ -209,7 +209,7 @@ fn clear_refuses_bad_ranges() {
         (u64::MAX, 1, 0, 0),
         (u64::MAX, u64::MAX, 0, 0),
         (1 << 63, 1 << 63, 0, 0),
-        (u64::MAX - 4095, 4096, 0, 0),
+        (u64::MAX - PAGE64 + 1, PAGE64, 0, 0),
         (0, 10, 1, 0),
         (0, 10, 1 << 31, 0),
         (0, 10, 0, 1),
@@ -268,7 +268,7 @@ fn sync_of_a_range() {
 }
 
 fn export_of_a_range() {
-    driver::with("size=16384", || {
+    driver::with("size=4pages", || {
         let (fd, reader) = (driver::open(), driver::open_read_only());
         put(&fd, 0, &pattern(4 * PAGE));
         let buffer = Buffer::new(PAGE);
@@ -276,18 +276,18 @@ fn export_of_a_range() {
             buffer.write(0, argument);
             ioctl_fd(fd, EXPORT, buffer.span(0, PAGE))
         };
-        let part = export(&fd, &range(4096, 8192, 0, 0)).expect("a dma-buf");
+        let part = export(&fd, &range(PAGE64, 2 * PAGE64, 0, 0)).expect("a dma-buf");
         let map = Map::shared(&part, 2 * PAGE).expect("a mapping");
         assert_eq!(map.read(0..2 * PAGE), pattern(4 * PAGE)[PAGE..3 * PAGE]);
         map.write(0, b"by the dma-buf");
-        assert_eq!(get(&fd, 4096, 14), b"by the dma-buf");
+        assert_eq!(get(&fd, PAGE64, 14), b"by the dma-buf");
         assert_eq!(Map::shared(&part, 3 * PAGE).err(), Some(Errno::INVAL));
         assert_eq!(driver::mappings(), 1);
         // What was opened for reading is exported so.
-        let read_only = export(&reader, &range(0, 4096, 0, 0)).expect("a dma-buf");
+        let read_only = export(&reader, &range(0, PAGE64, 0, 0)).expect("a dma-buf");
         assert_eq!(Map::shared(&read_only, PAGE).err(), Some(Errno::ACCESS));
         let writer = driver::open_write_only();
-        let answer = export(&writer, &range(0, 4096, 0, 0));
+        let answer = export(&writer, &range(0, PAGE64, 0, 0));
         assert_eq!(answer.err(), Some(Errno::ACCESS));
         drop(writer);
         // It keeps the driver by itself.
@@ -296,16 +296,16 @@ fn export_of_a_range() {
         drop(reader);
         for (offset, len, flags, reserved, errno) in [
             (0, 0, 0, 0, Errno::INVAL),
-            (1, 4096, 0, 0, Errno::INVAL),
-            (0, 4095, 0, 0, Errno::INVAL),
-            (0, 4096, 1, 0, Errno::INVAL),
-            (0, 4096, 0, 1, Errno::INVAL),
-            (0, 20480, 0, 0, Errno::INVAL),
-            (4096, 16384, 0, 0, Errno::INVAL),
-            (16384, 4096, 0, 0, Errno::NXIO),
-            (1 << 63, 4096, 0, 0, Errno::NXIO),
+            (1, PAGE64, 0, 0, Errno::INVAL),
+            (0, PAGE64 - 1, 0, 0, Errno::INVAL),
+            (0, PAGE64, 1, 0, Errno::INVAL),
+            (0, PAGE64, 0, 1, Errno::INVAL),
+            (0, 5 * PAGE64, 0, 0, Errno::INVAL),
+            (PAGE64, 4 * PAGE64, 0, 0, Errno::INVAL),
+            (4 * PAGE64, PAGE64, 0, 0, Errno::NXIO),
+            (1 << 63, PAGE64, 0, 0, Errno::NXIO),
             (0, 1 << 63, 0, 0, Errno::INVAL),
-            (u64::MAX - 4095, 4096, 0, 0, Errno::NXIO),
+            (u64::MAX - PAGE64 + 1, PAGE64, 0, 0, Errno::NXIO),
         ] {
             let answer = export(&same, &range(offset, len, flags, reserved));
             assert_eq!(answer.err(), Some(errno), "{len} bytes at {offset}");

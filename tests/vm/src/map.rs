@@ -4,7 +4,7 @@
 
 use crate::driver::{self, get, mappings, open_node, pattern, put};
 use crate::node::MadeByHand;
-use crate::sys::{process_vm, Buffer, Child, End, Map, Span, PAGE, USER_END};
+use crate::sys::{process_vm, Buffer, Child, End, Map, Span, PAGE, PAGE64, USER_END};
 use libc::{MAP_PRIVATE, MAP_SHARED, MREMAP_MAYMOVE, PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
@@ -66,10 +66,10 @@ fn lengths_and_offsets() {
             (0, PAGE),
             (0, SIZE),
             (0, SIZE - 1),
-            (size - 4096, 1),
-            (size - 4096, PAGE),
-            (4096, SIZE - PAGE),
-            (3 * 4096, 5 * PAGE),
+            (size - PAGE64, 1),
+            (size - PAGE64, PAGE),
+            (PAGE64, SIZE - PAGE),
+            (3 * PAGE64, 5 * PAGE),
         ] {
             let map = map(fd, offset, len).unwrap_or_else(|e| panic!("{len} at {offset}: {e}"));
             let bytes = &pattern(SIZE)[offset as usize..][..len];
@@ -79,24 +79,24 @@ fn lengths_and_offsets() {
             // Past the end of the window.
             (0, SIZE + 1, Errno::INVAL),
             (0, SIZE + PAGE, Errno::INVAL),
-            (size - 4096, 2 * PAGE, Errno::INVAL),
-            (4096, SIZE, Errno::INVAL),
+            (size - PAGE64, 2 * PAGE, Errno::INVAL),
+            (PAGE64, SIZE, Errno::INVAL),
             (0, 1 << 32, Errno::INVAL),
             (0, 1 << 46, Errno::INVAL),
             // In no window. The largest ones are where a check that wraps would say yes.
             (size, 1, Errno::NXIO),
             (size, PAGE, Errno::NXIO),
-            (size + 4096, PAGE, Errno::NXIO),
+            (size + PAGE64, PAGE, Errno::NXIO),
             (1 << 32, PAGE, Errno::NXIO),
-            ((1 << 63) - 4096, PAGE, Errno::NXIO),
+            ((1 << 63) - PAGE64, PAGE, Errno::NXIO),
             (1 << 63, PAGE, Errno::NXIO),
-            (u64::MAX - 0x1fff, PAGE, Errno::NXIO),
+            (u64::MAX - 2 * PAGE64 + 1, PAGE, Errno::NXIO),
             // What the kernel refuses before the driver is asked.
-            (u64::MAX - 0xfff, PAGE, Errno::OVERFLOW),
-            (u64::MAX - 0x1fff, 2 * PAGE, Errno::OVERFLOW),
+            (u64::MAX - PAGE64 + 1, PAGE, Errno::OVERFLOW),
+            (u64::MAX - 2 * PAGE64 + 1, 2 * PAGE, Errno::OVERFLOW),
             (0, 0, Errno::INVAL),
             (1, PAGE, Errno::INVAL),
-            (4095, PAGE, Errno::INVAL),
+            (PAGE64 - 1, PAGE, Errno::INVAL),
             (u64::MAX, PAGE, Errno::INVAL),
             (0, USER_END, Errno::NOMEM),
             (0, usize::MAX, Errno::NOMEM),
@@ -224,7 +224,7 @@ fn a_private_mapping_of_a_read_only_file_can_be_written() {
 
 fn growing_is_refused() {
     on_16_pages(|fd| {
-        for (offset, len) in [(0, PAGE), (0, SIZE), (4096, 3 * PAGE)] {
+        for (offset, len) in [(0, PAGE), (0, SIZE), (PAGE64, 3 * PAGE)] {
             let mut map = map(fd, offset, len).expect("a mapping");
             for longer in [len + 1, len + PAGE, 2 * len, SIZE + PAGE, 1 << 40] {
                 for flags in [0, MREMAP_MAYMOVE] {
@@ -243,7 +243,7 @@ fn growing_is_refused() {
 
 fn shrinking_and_moving_keep_the_bytes() {
     on_16_pages(|fd| {
-        let mut map = map(fd, 4096, 8 * PAGE).expect("a mapping");
+        let mut map = map(fd, PAGE64, 8 * PAGE).expect("a mapping");
         let expected = |len| pattern(SIZE)[PAGE..PAGE + len].to_vec();
         let old = map.address();
         map.move_onto(Map::anonymous(8 * PAGE)).expect("a move");
@@ -253,7 +253,7 @@ fn shrinking_and_moving_keep_the_bytes() {
         map.resize(3 * PAGE, 0).expect("a shorter mapping");
         assert_eq!(map.read(0..3 * PAGE), expected(3 * PAGE));
         map.write(0, b"moved");
-        assert_eq!(get(fd, 4096, 5), b"moved");
+        assert_eq!(get(fd, PAGE64, 5), b"moved");
         // A part that moves is cut out of the rest, and still the same bytes.
         let (head, mut tail) = map.split(PAGE);
         tail.move_onto(Map::anonymous(2 * PAGE)).expect("a move");
@@ -483,13 +483,16 @@ fn direct_io_goes_to_and_from_the_mapping() {
         let map = map(fd, 0, SIZE).expect("a mapping");
         let direct = disk.open(OFlags::DIRECT);
         assert_eq!(
-            crate::sys::pwrite(&direct, map.span(0, SIZE), 8192),
+            crate::sys::pwrite(&direct, map.span(0, SIZE), 2 * PAGE as i64),
             Ok(SIZE)
         );
-        assert_eq!(get(disk.open(OFlags::empty()), 8192, SIZE), pattern(SIZE));
+        assert_eq!(
+            get(disk.open(OFlags::empty()), 2 * PAGE64, SIZE),
+            pattern(SIZE)
+        );
         put(fd, 0, &vec![0; SIZE]);
         assert_eq!(
-            crate::sys::pread(&direct, map.span(PAGE, 8 * PAGE), 8192),
+            crate::sys::pread(&direct, map.span(PAGE, 8 * PAGE), 2 * PAGE as i64),
             Ok(8 * PAGE)
         );
         assert_eq!(get(fd, PAGE as u64, 8 * PAGE), pattern(SIZE)[..8 * PAGE]);

@@ -6,7 +6,7 @@
 use crate::driver::{self, get, open_node, pattern, put};
 use crate::folder::{Folder, RAM_HAS_MODES};
 use crate::pci::Pci;
-use crate::sys::{ioctl, ioctl_fd, pread, pwrite, Buffer, Child, End, Map, PAGE};
+use crate::sys::{ioctl, ioctl_fd, pread, pwrite, Buffer, Child, End, Map, PAGE, PAGE64};
 use chrmem_uapi::abi;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use rustix::fs::OFlags;
@@ -32,28 +32,31 @@ crate::tests! {
 const LIMIT: Duration = Duration::from_secs(60);
 const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
 
-/// Windows of every kind, 64 KiB each, back to back.
+/// Windows of every kind, 16 pages each, back to back.
 fn of_every_kind() -> Folder {
     let bar = Pci::find(0x1af4, 0x1110).bar(2).start;
     let windows = [
-        ("pages", "size=64K".to_owned()),
-        ("run", "size=64K memory=contiguous".to_owned()),
-        ("noncached", "size=64K cache=noncached".to_owned()),
-        ("dma", "size=64K memory=dma".to_owned()),
-        ("bar", format!("size=64K memory=physical address={bar:#x}")),
+        ("pages", "size=16pages".to_owned()),
+        ("run", "size=16pages memory=contiguous".to_owned()),
+        ("noncached", "size=16pages cache=noncached".to_owned()),
+        ("dma", "size=16pages memory=dma".to_owned()),
+        (
+            "bar",
+            format!("size=16pages memory=physical address={bar:#x}"),
+        ),
     ];
     let windows = windows
         .each_ref()
         .map(|(name, settings)| (*name, settings.as_str()));
     let folder = Folder::live("test", &windows);
     for start in STARTS {
-        put(folder.open(), start, &pattern(65536));
+        put(folder.open(), start, &pattern(16 * PAGE));
     }
     folder
 }
 
 /// Where they start.
-const STARTS: [u64; 5] = [0, 0x10000, 0x20000, 0x30000, 0x40000];
+const STARTS: [u64; 5] = [0, 16 * PAGE64, 32 * PAGE64, 48 * PAGE64, 64 * PAGE64];
 
 /// u-dma-buf maps page frames copy-on-write: a touch is a BUG of the kernel.
 fn a_private_mapping_that_is_touched_is_no_bug() {
@@ -61,18 +64,18 @@ fn a_private_mapping_that_is_touched_is_no_bug() {
     let fd = folder.open();
     for (number, start) in STARTS.into_iter().enumerate() {
         for flags in [MAP_PRIVATE, MAP_PRIVATE | libc::MAP_POPULATE] {
-            let answer = Map::new(Some(fd.as_fd()), start, 65536, READ_WRITE, flags);
+            let answer = Map::new(Some(fd.as_fd()), start, 16 * PAGE, READ_WRITE, flags);
             if number > 2 || number == 2 && RAM_HAS_MODES {
                 assert_eq!(answer.err(), Some(Errno::INVAL), "{number}");
                 continue;
             }
             let map = answer.expect("a mapping");
             map.write(0, b"mine");
-            assert_eq!(map.read(4..65536), pattern(65536)[4..]);
-            let mut child = Child::start(|| map.write(4096, b"the child's"));
+            assert_eq!(map.read(4..16 * PAGE), pattern(16 * PAGE)[4..]);
+            let mut child = Child::start(|| map.write(PAGE, b"the child's"));
             assert_eq!(child.wait(LIMIT), End::Status(0));
-            assert_eq!(map.read(4096..65536), pattern(65536)[4096..]);
-            assert_eq!(get(&fd, start, 65536), pattern(65536));
+            assert_eq!(map.read(PAGE..16 * PAGE), pattern(16 * PAGE)[PAGE..]);
+            assert_eq!(get(&fd, start, 16 * PAGE), pattern(16 * PAGE));
         }
     }
 }
@@ -81,18 +84,18 @@ fn a_private_mapping_that_is_touched_is_no_bug() {
 fn no_range_wraps_around() {
     let folder = of_every_kind();
     let fd = folder.open();
-    let page = 4096_u64;
+    let page = PAGE64;
     let argument = Buffer::new(24);
     for (offset, size) in [
         (page.wrapping_neg(), 2 * page),
         (page.wrapping_neg(), page),
-        (page.wrapping_neg(), page + 65536),
+        (page.wrapping_neg(), page + 16 * PAGE64),
         (page, page.wrapping_neg()),
         (2 * page, page.wrapping_neg()),
-        (65536, 0_u64.wrapping_sub(65536)),
+        (16 * PAGE64, 0_u64.wrapping_sub(16 * PAGE64)),
         (1 << 63, 1 << 63),
         ((1 << 63) - page, (1 << 63) + page),
-        (u64::MAX - 0xfff, u64::MAX - 0xfff),
+        (u64::MAX - page + 1, u64::MAX - page + 1),
     ] {
         for command in [abi::EXPORT, abi::SYNC, abi::CLEAR] {
             let flags = if command == abi::SYNC {
@@ -115,7 +118,7 @@ fn no_range_wraps_around() {
         assert!(answer.is_err(), "{size:#x} at {offset:#x}");
     }
     for start in STARTS {
-        assert_eq!(get(&fd, start, 65536), pattern(65536));
+        assert_eq!(get(&fd, start, 16 * PAGE), pattern(16 * PAGE));
     }
 }
 
@@ -124,11 +127,11 @@ fn a_split_mapping_still_shows_its_own_window() {
     let folder = of_every_kind();
     let fd = folder.open();
     for (number, start) in (1_u8..).zip(STARTS) {
-        put(&fd, start, &[number; 65536]);
+        put(&fd, start, &[number; 16 * PAGE]);
     }
     for (number, start) in (1_u8..).zip(STARTS) {
         // Nothing of it is touched before it is split.
-        let map = Map::shared_at(&fd, start, 65536).expect("a mapping");
+        let map = Map::shared_at(&fd, start, 16 * PAGE).expect("a mapping");
         let (first, rest) = map.split(PAGE);
         drop(first);
         let (second, mut rest) = rest.split(3 * PAGE);
@@ -138,26 +141,31 @@ fn a_split_mapping_still_shows_its_own_window() {
         drop(last);
         assert_eq!(rest.read(0..11 * PAGE), vec![number; 11 * PAGE]);
         rest.write(0, &[number ^ 0xff]);
-        assert_eq!(get(&fd, start + 4 * 4096, 1), [number ^ 0xff]);
+        assert_eq!(get(&fd, start + 4 * PAGE64, 1), [number ^ 0xff]);
     }
 }
 
 /// scullp answers a fault in a hole by trying again, for ever.
 fn a_touch_ends_in_a_page_or_a_signal() {
-    let folder = Folder::live("test", &[("one", "size=8K"), ("two", "offset=16K size=4K")]);
+    let folder = Folder::live(
+        "test",
+        &[("one", "size=2pages"), ("two", "offset=4pages size=1page")],
+    );
     let fd = folder.open();
     for (offset, len, errno) in [
-        (8192, PAGE, Errno::NXIO),
-        (4096, 2 * PAGE, Errno::INVAL),
+        (2 * PAGE64, PAGE, Errno::NXIO),
+        (PAGE64, 2 * PAGE, Errno::INVAL),
         (0, 5 * PAGE, Errno::INVAL),
-        (20480, PAGE, Errno::NXIO),
+        (5 * PAGE64, PAGE, Errno::NXIO),
     ] {
         assert_eq!(Map::shared_at(&fd, offset, len).err(), Some(errno));
     }
     // Nor does a page of it ever come to lie elsewhere.
-    let map = Map::shared(&fd, 8192).expect("a mapping");
+    let map = Map::shared(&fd, 2 * PAGE).expect("a mapping");
     for page in 0..8 {
-        let answer = Map::shared(&fd, 8192).expect("a mapping").show_page(page);
+        let answer = Map::shared(&fd, 2 * PAGE)
+            .expect("a mapping")
+            .show_page(page);
         assert_eq!(answer.is_ok(), page == 0, "page {page}");
     }
     map.protect(libc::PROT_NONE).expect("mprotect");
@@ -180,7 +188,7 @@ fn what_has_no_meaning_yet_is_refused() {
         for at in [16, 20] {
             for bit in (0..32).filter(|bit| !known(command, at, *bit)) {
                 argument.write(0, &[0; 24]);
-                argument.write(8, &4096_u64.to_ne_bytes());
+                argument.write(8, &PAGE64.to_ne_bytes());
                 if command == abi::SYNC {
                     argument.write(16, &abi::SYNC_READ.to_ne_bytes());
                 }
@@ -206,7 +214,7 @@ fn what_has_no_meaning_yet_is_refused() {
 fn a_file_opened_anew_may_no_more_than_before() {
     let folder = Folder::live(
         "test",
-        &[("ro", "size=4K access=ro fill=7"), ("rw", "size=4K")],
+        &[("ro", "size=1page access=ro fill=7"), ("rw", "size=1page")],
     );
     let reader = folder.open_as(OFlags::RDONLY);
     // By root, whose node it is: a new open is asked anew, and the window is as it was.
@@ -219,7 +227,7 @@ fn a_file_opened_anew_may_no_more_than_before() {
     assert_eq!(map.protect(READ_WRITE), Err(Errno::ACCESS));
     let buffer = Buffer::new(8);
     assert_eq!(pwrite(&both, buffer.span(0, 8), 0), Err(Errno::ACCESS));
-    assert_eq!(pwrite(&both, buffer.span(0, 8), 4096), Ok(8));
+    assert_eq!(pwrite(&both, buffer.span(0, 8), PAGE as i64), Ok(8));
     assert_eq!(get(&both, 0, 8), [7; 8]);
     // A path is no file that was opened for anything.
     let path = folder.open_as(OFlags::PATH);
@@ -232,21 +240,21 @@ fn a_file_opened_anew_may_no_more_than_before() {
 fn an_argument_that_changes_meanwhile_is_read_once() {
     let folder = Folder::live(
         "test",
-        &[("one", "size=64K"), ("two", "offset=1M size=64K")],
+        &[("one", "size=16pages"), ("two", "offset=1M size=16pages")],
     );
     let fd = folder.open();
-    // No mixture of the offsets below leads to the eighth page of a window.
-    let kept = [8 * 4096, (1 << 20) + 8 * 4096];
+    // No mixture of the offsets below leads to the twelfth page of a window.
+    let kept = [12 * PAGE64, (1 << 20) + 12 * PAGE64];
     for at in kept {
         put(&fd, at, &pattern(PAGE));
     }
     let argument = Buffer::new(PAGE);
-    argument.write(8, &4096_u64.to_ne_bytes());
+    argument.write(8, &PAGE64.to_ne_bytes());
     let (stop, argument) = (AtomicBool::new(false), &argument);
     let (mut done, mut refused) = (0, 0);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let offsets = [0_u64, 1 << 20, 1 << 63, 70000, u64::MAX - 4095];
+            let offsets = [0_u64, 1 << 20, 1 << 63, 70000, u64::MAX - PAGE64 + 1];
             for offset in offsets.into_iter().cycle() {
                 // Byte by byte: the worst mixtures are seen as well.
                 argument.write(0, &offset.to_ne_bytes());
@@ -294,15 +302,15 @@ fn nobody_handles_faults_for_the_driver() {
     argument.write(0, &0xaa_u64.to_ne_bytes());
     assert_eq!(ioctl(&handler, API, argument.span(0, 24)), Ok(0));
     for start in STARTS {
-        let map = Map::shared_at(folder.open(), start, 65536).expect("a mapping");
+        let map = Map::shared_at(folder.open(), start, 16 * PAGE).expect("a mapping");
         // Missing pages, write protection, minor faults.
         for mode in [1_u64, 2, 4] {
-            let fields = [map.address() as u64, 65536, mode, 0].map(u64::to_ne_bytes);
+            let fields = [map.address() as u64, 16 * PAGE64, mode, 0].map(u64::to_ne_bytes);
             argument.write(0, &fields.concat());
             let answer = ioctl(&handler, REGISTER, argument.span(0, 32));
             assert_eq!(answer, Err(Errno::INVAL), "mode {mode} at {start:#x}");
         }
-        assert_eq!(map.read(0..65536), pattern(65536));
+        assert_eq!(map.read(0..16 * PAGE), pattern(16 * PAGE));
     }
 }
 
@@ -312,12 +320,12 @@ fn a_sealed_mapping_stays() {
     for start in STARTS {
         let fd = folder.open();
         let mut child = Child::start(|| {
-            let map = Map::shared_at(&fd, start, 65536).expect("a mapping");
+            let map = Map::shared_at(&fd, start, 16 * PAGE).expect("a mapping");
             map.seal().expect("mseal");
             assert_eq!(map.protect(PROT_READ), Err(Errno::PERM));
             let mut map = std::mem::ManuallyDrop::new(map);
-            assert_eq!(map.resize(4096, 0), Err(Errno::PERM));
-            assert_eq!(map.read(0..65536), pattern(65536));
+            assert_eq!(map.resize(PAGE, 0), Err(Errno::PERM));
+            assert_eq!(map.read(0..16 * PAGE), pattern(16 * PAGE));
         });
         assert_eq!(child.wait(LIMIT), End::Status(0));
     }
