@@ -3,7 +3,7 @@
 //! Programs that know nothing of the driver.
 
 use crate::driver::{self, get, pattern, put, SIZE};
-use crate::library::LESSON;
+use crate::library::lesson;
 use crate::node::MadeByHand;
 use std::fs;
 use std::process::{Command, Output};
@@ -74,14 +74,20 @@ fn dd_reads_and_writes_parts() {
 fn dd_meets_the_end() {
     let all = sh("dd if=/dev/chrmem0 bs=1000 status=none");
     assert_eq!(all, pattern(SIZE));
-    let none = run("dd if=/dev/chrmem0 bs=4096 skip=2 count=1 status=none");
+    let none = run(&format!(
+        "dd if=/dev/chrmem0 bs={SIZE} skip=2 count=1 status=none"
+    ));
     assert_eq!(none.stdout, b"");
+    let size = match SIZE {
+        4096 => "4.1 kB, 4.0 KiB",
+        _ => "16 kB, 16 KiB",
+    };
     let over = run("dd if=/dev/zero of=/dev/chrmem0 bs=1000");
     let complaint = String::from_utf8_lossy(&over.stderr);
     assert_eq!(over.status.code(), Some(1), "{complaint}");
     assert!(complaint.contains("No space left on device"), "{complaint}");
     assert!(
-        complaint.contains("4096 bytes (4.1 kB, 4.0 KiB) copied"),
+        complaint.contains(&format!("{SIZE} bytes ({size}) copied")),
         "{complaint}"
     );
     assert_eq!(bytes(), vec![0; SIZE]);
@@ -89,7 +95,11 @@ fn dd_meets_the_end() {
 
 fn cat_head_and_tail_read() {
     assert_eq!(sh("cat /dev/chrmem0"), pattern(SIZE));
-    assert_eq!(sh("cat /dev/chrmem0 /dev/chrmem0 | wc -c"), b"8192\n");
+    let twice = format!("{}\n", 2 * SIZE);
+    assert_eq!(
+        sh("cat /dev/chrmem0 /dev/chrmem0 | wc -c"),
+        twice.as_bytes()
+    );
     assert_eq!(sh("head -c 100 /dev/chrmem0"), pattern(SIZE)[..100]);
     assert_eq!(sh("tail -c 100 /dev/chrmem0"), pattern(SIZE)[SIZE - 100..]);
     assert_eq!(sh("tail -c +4000 /dev/chrmem0"), pattern(SIZE)[3999..]);
@@ -135,23 +145,24 @@ fn python_maps_and_reads() {
     python(
         r#"
 import errno, mmap, os, select, struct
+P = mmap.PAGESIZE
 pattern = open("pattern", "rb").read()
 fd = os.open("/dev/chrmem0", os.O_RDWR)
-assert os.lseek(fd, 0, os.SEEK_END) == 4096
-m = mmap.mmap(fd, 4096)
+assert os.lseek(fd, 0, os.SEEK_END) == P
+m = mmap.mmap(fd, P)
 assert m[:] == pattern
 m[10:15] = b"store"
 assert os.pread(fd, 5, 10) == b"store"
 assert os.pwrite(fd, b"write", 20) == 5
 assert m[20:25] == b"write"
 assert m.find(b"store") == 10
-struct.pack_into("<Q", m, 4088, 0x1122334455667788)
-assert os.pread(fd, 8, 4088)[::-1].hex() == "1122334455667788"
+struct.pack_into("<Q", m, P - 8, 0x1122334455667788)
+assert os.pread(fd, 8, P - 8)[::-1].hex() == "1122334455667788"
 m.flush()
-m.flush(0, 4096)
+m.flush(0, P)
 part = mmap.mmap(fd, 100, prot=mmap.PROT_READ)
 assert part[10:15] == b"store"
-for size, offset, error in [(8192, 0, errno.EINVAL), (4096, 4096, errno.ENXIO)]:
+for size, offset, error in [(2 * P, 0, errno.EINVAL), (P, P, errno.ENXIO)]:
     try:
         mmap.mmap(fd, size, offset=offset)
         raise SystemExit("mapped %d bytes at %d" % (size, offset))
@@ -167,8 +178,8 @@ with open("/dev/chrmem0", "rb") as file:
     file.seek(-8, os.SEEK_END)
     assert file.read()[::-1].hex() == "1122334455667788"
 with open("/dev/chrmem0", "r+b", buffering=0) as file:
-    assert file.write(pattern + b"more") == 4096
-    assert file.tell() == 4096
+    assert file.write(pattern + b"more") == P
+    assert file.tell() == P
 "#,
     );
 }
@@ -178,13 +189,14 @@ fn numpy_maps_arrays() {
         r#"
 import numpy as np
 raw = open("pattern", "rb").read()
+words = len(raw) // 4
 a = np.memmap("/dev/chrmem0", dtype="<u4", mode="r+")
-assert a.shape == (1024,), a.shape
+assert a.shape == (words,), a.shape
 assert a.tobytes() == raw
-a[:] = np.arange(1024)
+a[:] = np.arange(words)
 a.flush()
 b = np.memmap("/dev/chrmem0", dtype="<u4", mode="r")
-assert int(b.sum()) == 1024 * 1023 // 2
+assert int(b.sum()) == words * (words - 1) // 2
 a[7] = 77
 assert b[7] == 77
 part = np.memmap("/dev/chrmem0", dtype="<u2", mode="r", offset=4000, shape=(4, 5))
@@ -198,8 +210,8 @@ assert (again["id"] == np.arange(100)).all() and again["y"][99] == 1.0
 private = np.memmap("/dev/chrmem0", dtype="u1", mode="c")
 private[:] = 255
 assert np.fromfile("/dev/chrmem0", dtype="u1").min() == 0
-np.arange(512, dtype="<u8").tofile("/dev/chrmem0")
-assert (np.fromfile("/dev/chrmem0", dtype="<u8") == np.arange(512)).all()
+np.arange(words // 2, dtype="<u8").tofile("/dev/chrmem0")
+assert (np.fromfile("/dev/chrmem0", dtype="<u8") == np.arange(words // 2)).all()
 "#,
     );
 }
@@ -244,7 +256,7 @@ fn the_lesson_s_own_program_works() {
             "{complaint}"
         );
         // C's `printf` leaves a blank where the string is empty.
-        let lesson = LESSON.replace("=\n", "= \n");
+        let lesson = lesson().replace("=\n", "= \n");
         assert_eq!(String::from_utf8_lossy(&output.stdout), lesson);
     });
 }

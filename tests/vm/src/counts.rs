@@ -2,9 +2,9 @@
 
 //! How many mappings the driver says there are, and what it logs of them.
 
-use crate::driver::{self, fdinfo, pattern, put, shown};
+use crate::driver::{self, fdinfo, in_bytes, pattern, put, shown};
 use crate::kmsg::Mark;
-use crate::sys::{Child, End, Map, PAGE};
+use crate::sys::{Child, End, Map, PAGE, PAGE64};
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ fn each_mapping_is_counted_once() {
 }
 
 fn parts_are_counted() {
-    driver::with("size=40960", || {
+    driver::with("size=10pages", || {
         let fd = driver::open();
         let mut ever = shown().mappings.1;
         let map = Map::shared(&fd, 10 * PAGE).expect("a mapping");
@@ -146,7 +146,7 @@ fn what_fails_is_not_counted() {
     let before = shown().mappings;
     for (offset, len, protection) in [
         (0, 2 * PAGE, PROT_READ),
-        (4096, PAGE, PROT_READ),
+        (PAGE64, PAGE, PROT_READ),
         (0, PAGE, PROT_READ | libc::PROT_EXEC),
     ] {
         Map::new(Some(fd.as_fd()), offset, len, protection, MAP_SHARED).unwrap_err();
@@ -171,31 +171,38 @@ fn mappings_are_not_logged_unless_asked_for() {
 }
 
 fn mappings_are_logged() {
-    driver::with("size=8192 log_mappings=1", || {
+    driver::with("size=2pages log_mappings=1", || {
         let fd = driver::open();
         put(&fd, 0, b"first page\n");
-        put(&fd, 4096, &[b'x'; 100]);
+        put(&fd, PAGE64, &[b'x'; 100]);
         let log = Mark::now();
         let map = Map::shared(&fd, 2 * PAGE).expect("a mapping");
         assert_eq!(
             about_mappings(&log),
-            ["vma_open: chrmem0 offset 0 bytes 8192 \"first page\""]
+            [in_bytes(
+                "vma_open: chrmem0 offset 0 bytes 2pages \"first page\""
+            )]
         );
         drop(map);
         assert_eq!(
             about_mappings(&log),
-            ["vma_close: chrmem0 offset 0 bytes 8192 \"first page\""]
+            [in_bytes(
+                "vma_close: chrmem0 offset 0 bytes 2pages \"first page\""
+            )]
         );
-        let second = Map::new(Some(fd.as_fd()), 4096, 1, PROT_READ, MAP_SHARED).expect("a mapping");
+        let second =
+            Map::new(Some(fd.as_fd()), PAGE64, 1, PROT_READ, MAP_SHARED).expect("a mapping");
         let text = "x".repeat(40);
-        let expected = format!("vma_open: chrmem0 offset 4096 bytes 4096 \"{text}\"");
+        let expected = format!("vma_open: chrmem0 offset {PAGE} bytes {PAGE} \"{text}\"");
         assert_eq!(about_mappings(&log), [expected]);
         // What cannot be printed is not, and ends the text.
-        put(&fd, 4096, b"a\x1b[31m\"");
+        put(&fd, PAGE64, b"a\x1b[31m\"");
         drop(second);
         assert_eq!(
             about_mappings(&log),
-            ["vma_close: chrmem0 offset 4096 bytes 4096 \"a\""]
+            [format!(
+                "vma_close: chrmem0 offset {PAGE} bytes {PAGE} \"a\""
+            )]
         );
     });
 }

@@ -9,7 +9,7 @@ use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
 use crate::kmsg::Mark;
 use crate::pci::Pci;
-use crate::sys::{Child, End, Map, PAGE};
+use crate::sys::{Child, End, Map, PAGE, PAGE64};
 use crate::{iomem, memory};
 use std::fs::File;
 use std::path::PathBuf;
@@ -62,7 +62,7 @@ impl Edu {
     fn new() -> Self {
         let device = Pci::find(0x1234, 0x11e8);
         let settings = format!(
-            "memory=physical cache=noncached address={:#x} size=4096",
+            "memory=physical cache=noncached address={:#x} size=1page",
             device.bar(0).start
         );
         let window = Folder::live("edu", &[("registers", &settings)]);
@@ -198,39 +198,44 @@ fn copies_both_ways(settings: &str) {
     let address = window.address.expect("an address");
     let map = Map::shared(memory.open(), window.size as usize).expect("a mapping");
     // Nothing is called between a store here and a load there but what the device does.
+    let third = 2 * PAGE;
     map.write(0, &pattern(INSIDE_SIZE));
     edu.fetch(address, INSIDE_SIZE);
     map.write(0, &[0; INSIDE_SIZE]);
-    assert_eq!(map.read(8192..8192 + INSIDE_SIZE), [0; INSIDE_SIZE]);
-    edu.deliver(address + 8192, INSIDE_SIZE);
-    assert_eq!(map.read(8192..8192 + INSIDE_SIZE), pattern(INSIDE_SIZE));
-    assert_eq!(map.read(0..8192), [0; 8192]);
+    assert_eq!(map.read(third..third + INSIDE_SIZE), [0; INSIDE_SIZE]);
+    edu.deliver(address + third as u64, INSIDE_SIZE);
+    assert_eq!(map.read(third..third + INSIDE_SIZE), pattern(INSIDE_SIZE));
+    assert_eq!(map.read(0..third), vec![0; third]);
     // A part, to where no page starts, over what is there.
-    map.write(0, &[0x77; 16384]);
-    map.write(4000, b"a few bytes across two pages");
-    edu.fetch(address + 4000, 300);
-    edu.deliver(address + 12200, 300);
-    assert_eq!(map.read(12200..12228), b"a few bytes across two pages");
-    assert_eq!(map.read(12228..12500), [0x77; 272]);
-    assert_eq!(map.read(12199..12201), b"\x77a");
-    assert_eq!(map.read(12500..16384), [0x77; 3884]);
+    let (from, to, end) = (PAGE - 96, 3 * PAGE - 88, 4 * PAGE);
+    map.write(0, &vec![0x77; end]);
+    map.write(from, b"a few bytes across two pages");
+    edu.fetch(address + from as u64, 300);
+    edu.deliver(address + to as u64, 300);
+    assert_eq!(map.read(to..to + 28), b"a few bytes across two pages");
+    assert_eq!(map.read(to + 28..to + 300), [0x77; 272]);
+    assert_eq!(map.read(to - 1..to + 1), b"\x77a");
+    assert_eq!(map.read(to + 300..end), vec![0x77; end - to - 300]);
     // What the device wrote is what read(2) reads, and what write(2) wrote it takes.
     let fd = memory.open();
-    assert_eq!(get(&fd, 12200, 28), b"a few bytes across two pages");
+    assert_eq!(get(&fd, to as u64, 28), b"a few bytes across two pages");
     put(&fd, 0, b"written by a call");
     edu.fetch(address, 17);
-    edu.deliver(address + 16384 - 17, 17);
-    assert_eq!(map.read(16384 - 17..16384), b"written by a call");
+    edu.deliver(address + end as u64 - 17, 17);
+    assert_eq!(map.read(end - 17..end), b"written by a call");
 }
 
 fn a_device_copies_to_and_from_a_dma_window() {
     let device = Pci::find(0x1234, 0x11e8);
-    copies_both_ways(&format!("memory=dma device={} size=16K", device.address()));
+    copies_both_ways(&format!(
+        "memory=dma device={} size=4pages",
+        device.address()
+    ));
 }
 
 fn a_device_copies_to_and_from_a_contiguous_window() {
     for cache in ["cached", "noncached"] {
-        copies_both_ways(&format!("memory=contiguous cache={cache} size=16K"));
+        copies_both_ways(&format!("memory=contiguous cache={cache} size=4pages"));
     }
 }
 
@@ -244,7 +249,7 @@ fn is_made_up(address: u64) -> bool {
 fn a_device_copies_through_an_iommu() {
     let device = Pci::find(0x1234, 0x11e8);
     device.translate(true);
-    let settings = format!("memory=dma device={} size=16K", device.address());
+    let settings = format!("memory=dma device={} size=4pages", device.address());
     let folder = Folder::live("test", &[("one", &settings)]);
     let window = folder.device().window(0).expect("WINDOW");
     assert!(is_made_up(window.address.expect("an address")));
@@ -330,7 +335,7 @@ fn what_no_iommu_translated_is_freed_with_one() {
 fn a_device_has_memory_of_another_process() {
     let edu = Edu::new();
     let _enabled = edu.device.enable();
-    let settings = format!("memory=dma device={} size=16K", edu.device.address());
+    let settings = format!("memory=dma device={} size=4pages", edu.device.address());
     let memory = Folder::live("memory", &[("buffer", &settings)]);
     let window = memory.device().window(0).expect("WINDOW");
     let address = window.address.expect("an address");
@@ -376,7 +381,7 @@ impl Shared {
 
     /// Pages at the start, in the middle and at the end.
     fn places(&self) -> [u64; 3] {
-        [0, self.size / 2 + 4096, self.size - 4096]
+        [0, self.size / 2 + PAGE64, self.size - PAGE64]
     }
 }
 
@@ -414,9 +419,9 @@ fn what_is_stored_the_host_reads() {
             assert_eq!(get(&shared.file, at + 9, 9), b"by a call");
         }
         let device = shared.window.device();
-        device.clear_range(0..4096).expect("CLEAR");
+        device.clear_range(0..PAGE64).expect("CLEAR");
         assert_eq!(get(&shared.file, 0, PAGE), [0; PAGE]);
-        assert_ne!(get(&shared.file, shared.size - 4096, PAGE), [0; PAGE]);
+        assert_ne!(get(&shared.file, shared.size - PAGE64, PAGE), [0; PAGE]);
     }
 }
 

@@ -4,6 +4,7 @@
 
 use crate::commands::{chrmem, printed};
 use crate::driver::{self, generation, pattern, NODE, SIZE};
+use crate::sys::{self, PAGE, PAGE64};
 use chrmem::{CacheMode, Device, Errno, Error, MapOptions, MemoryKind};
 use rustix::fs::{fcntl_add_seals, ftruncate, memfd_create, MemfdFlags, SealFlags};
 use rustix::pipe::{pipe_with, PipeFlags};
@@ -52,7 +53,7 @@ fn the_library_describes_the_device() {
 
 /// The kernel unmaps whole huge pages only.
 fn the_library_maps_files_of_huge_pages() {
-    const HUGE: u64 = 2 << 20;
+    const HUGE: u64 = sys::HUGE as u64;
     let reserve = |pages| fs::write("/proc/sys/vm/nr_hugepages", pages).expect("a setting");
     let free = || {
         let text = fs::read_to_string("/proc/meminfo").expect("/proc");
@@ -61,7 +62,7 @@ fn the_library_maps_files_of_huge_pages() {
     };
     reserve("3");
     assert_eq!(free(), Some(3));
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB | MemfdFlags::HUGE_2MB;
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB;
     let file = memfd_create("huge", flags | MemfdFlags::ALLOW_SEALING).expect("a memfd");
     ftruncate(&file, 3 * HUGE).expect("a size");
     let map = |range: std::ops::Range<u64>| MapOptions::new().range(range).map_file(&file);
@@ -71,7 +72,7 @@ fn the_library_maps_files_of_huge_pages() {
     assert!(all.can_shrink());
     for (start, end) in [
         (0, 1),
-        (4096, 8192),
+        (PAGE64, 2 * PAGE64),
         (HUGE - 1, HUGE + 1),
         (HUGE + 5, 3 * HUGE - 5),
     ] {
@@ -85,8 +86,9 @@ fn the_library_maps_files_of_huge_pages() {
     let maps = fs::read_to_string("/proc/self/maps").expect("/proc");
     assert!(!maps.contains("memfd:huge"), "{maps}");
     let path = format!("/proc/{}/fd/{}", std::process::id(), file.as_raw_fd());
-    let output = chrmem(&["cat", &path, "5", "3M"]);
-    assert!(output.stdout == bytes[5..5 + (3 << 20)]);
+    let length = sys::HUGE * 3 / 2;
+    let output = chrmem(&["cat", &path, "5", &length.to_string()]);
+    assert!(output.stdout == bytes[5..5 + length]);
     fcntl_add_seals(&file, SealFlags::SHRINK).expect("a seal");
     assert!(!map(5..6).expect("a mapping").can_shrink());
     drop(file);
@@ -95,15 +97,15 @@ fn the_library_maps_files_of_huge_pages() {
 }
 
 fn the_library_maps_any_range() {
-    driver::with("size=20000", || {
+    driver::with(&format!("size={}", 5 * PAGE - 480), || {
         let device = open();
         let size = device.info().expect("INFO").size as usize;
         driver::put(&device, 0, &pattern(size));
         for (start, end) in [
             (0, size),
             (1, 2),
-            (4095, 4097),
-            (5000, 17000),
+            (PAGE - 1, PAGE + 1),
+            (PAGE + 904, 4 * PAGE + 616),
             (size - 1, size),
         ] {
             let mapping = device.map(start as u64..end as u64).expect("a mapping");
@@ -113,10 +115,12 @@ fn the_library_maps_any_range() {
         }
         assert_eq!(device.map(..).expect("a mapping").len(), size);
         assert_eq!(device.map(100..).expect("a mapping").len(), size - 100);
-        let mapping = device.map(9000..9010).expect("a mapping");
+        let mapping = device
+            .map(2 * PAGE64 + 808..2 * PAGE64 + 818)
+            .expect("a mapping");
         drop(device);
         mapping.copy_from(3, b"stored").expect("bytes");
-        assert_eq!(driver::get(open(), 9003, 6), b"stored");
+        assert_eq!(driver::get(open(), 2 * PAGE64 + 811, 6), b"stored");
     });
 }
 
@@ -144,12 +148,12 @@ fn the_library_s_errors_keep_the_kernel_s() {
         (
             device.map(size..size + 1).unwrap_err(),
             Errno::NXIO,
-            "map bytes 4096..4097 of",
+            format!("map bytes {size}..{} of", size + 1).as_str(),
         ),
         (
             device.map(0..size + 1).unwrap_err(),
             Errno::INVAL,
-            "map bytes 0..4097 of",
+            &format!("map bytes 0..{} of", size + 1),
         ),
         (
             device.window(1).unwrap_err(),
@@ -164,7 +168,7 @@ fn the_library_s_errors_keep_the_kernel_s() {
         (
             device.write_at(size, b"x").unwrap_err(),
             Errno::NOSPC,
-            "write 1 bytes at 4096 of",
+            &format!("write 1 bytes at {size} of"),
         ),
         (reader.clear().unwrap_err(), Errno::BADF, "clear"),
         (
@@ -180,9 +184,13 @@ fn the_library_s_errors_keep_the_kernel_s() {
     assert!(matches!(mapping.copy_from(0, b"x"), Err(Error::ReadOnly)));
 }
 
-/// What the demo prints of a device that was just made.
-pub(crate) const LESSON: &str = "\
-Before Write, shm = ****************************************
+/// What the demo prints of a device that was just made, of which a hundredth is filled: 40 bytes of 4096.
+pub(crate) fn lesson() -> String {
+    format!("Before Write, shm = {}\n{LESSON}", "*".repeat(SIZE / 100))
+}
+
+/// What it prints then.
+const LESSON: &str = "\
 After write, shm = User write to share memory!
 After clear, shm =
 After reset, shm = hello, user!
@@ -190,10 +198,10 @@ After reset, shm = hello, user!
 
 fn the_demo_is_the_lesson() {
     driver::with("", || {
-        assert_eq!(printed(&["demo", "chrmem0"]), LESSON);
+        assert_eq!(printed(&["demo", "chrmem0"]), lesson());
         // What was there is shown first, whatever it is.
         driver::put(open(), 0, b"something else\0");
-        let again = LESSON.replace(&"*".repeat(40), "something else");
+        let again = format!("Before Write, shm = something else\n{LESSON}");
         assert_eq!(printed(&["demo", NODE]), again);
     });
     // Of a device that is larger, only its start.

@@ -6,6 +6,7 @@ use crate::driver::{self, get, load, major, put, shown_of, unload_soon, users};
 use crate::kmsg::Mark;
 use crate::node::MadeByHand;
 use crate::scale::scaled;
+use crate::sys::{PAGE, PAGE64};
 use crate::{memory, sys};
 use chrmem::Device;
 use rustix::fs::OFlags;
@@ -71,20 +72,23 @@ fn cannot_be_loaded(parameters: &str, errno: Errno, words: &[&str]) {
 }
 
 fn devices_are_apart() {
-    driver::with("devices=3 size=8192", || {
+    driver::with("devices=3 size=2pages", || {
         assert_eq!(nodes(), ["chrmem0", "chrmem1", "chrmem2"]);
         let devices = [0, 1, 2].map(|minor| Device::open(format!("/dev/chrmem{minor}")));
         let devices = devices.map(|device| device.expect("a device"));
         for (number, device) in (1_u8..).zip(&devices) {
-            put(device, 0, &[number; 8192]);
+            put(device, 0, &[number; 2 * PAGE]);
             (0..number).for_each(|_| device.notify().expect("NOTIFY"));
         }
         for (number, device) in (1_u8..).zip(&devices) {
-            assert_eq!(get(device, 0, 8192), [number; 8192]);
+            assert_eq!(get(device, 0, 2 * PAGE), [number; 2 * PAGE]);
             let info = device.info().expect("INFO");
-            assert_eq!((info.size, info.generation), (8192, u64::from(number) + 1));
+            assert_eq!(
+                (info.size, info.generation),
+                (2 * PAGE64, u64::from(number) + 1)
+            );
         }
-        let map = sys::Map::shared(&devices[1], 8192).expect("a mapping");
+        let map = sys::Map::shared(&devices[1], 2 * PAGE).expect("a mapping");
         let mapped = ["chrmem0", "chrmem1", "chrmem2"].map(|name| shown_of(name).mappings);
         assert_eq!(mapped, [(0, 0), (1, 1), (0, 0)]);
         assert_eq!(map.read(0..8), [2; 8]);
@@ -104,11 +108,11 @@ fn no_device_is_a_number_too() {
 
 fn sizes_are_whole_pages() {
     for (asked, size) in [
-        (1, 4096),
-        (4095, 4096),
-        (4096, 4096),
-        (4097, 8192),
-        (12287, 12288),
+        (1, PAGE64),
+        (PAGE64 - 1, PAGE64),
+        (PAGE64, PAGE64),
+        (PAGE64 + 1, 2 * PAGE64),
+        (3 * PAGE64 - 1, 3 * PAGE64),
     ] {
         driver::with(&format!("size={asked}"), || {
             let device = Device::open(driver::NODE).expect(driver::NODE);
@@ -163,20 +167,25 @@ fn bad_parameters() {
 }
 
 fn the_limit_is_for_all_together() {
+    let [one, two, three] = [1, 2, 3].map(|pages| (pages * PAGE).to_string());
+    let limit = |pages: usize| format!("limit={}", pages * PAGE - 1);
+    let largest = i64::MAX as u64 & !(PAGE64 - 1);
     driver::without(|| {
-        for (parameters, words) in [
-            ("limit=4095", ["limit=4095", "4096"]),
-            ("size=4097 limit=8191", ["limit=8191", "8192"]),
-            ("devices=3 limit=12287", ["limit=12287", "12288"]),
+        for (parameters, limit, word) in [
+            ("", limit(1), one.as_str()),
+            (&format!("size={}", PAGE + 1), limit(2), &two),
+            ("devices=3", limit(3), &three),
             (
-                "devices=4096 size=9223372036854771712 limit=1",
-                ["limit=1", "bytes"],
+                &format!("devices=4096 size={largest}"),
+                "limit=1".into(),
+                "bytes",
             ),
         ] {
-            cannot_be_loaded(parameters, Errno::DQUOT, &words);
+            let parameters = format!("{parameters} {limit}");
+            cannot_be_loaded(&parameters, Errno::DQUOT, &[&limit, word]);
         }
     });
-    driver::with("devices=3 limit=12288", || assert_eq!(nodes().len(), 3));
+    driver::with("devices=3 limit=3pages", || assert_eq!(nodes().len(), 3));
 }
 
 fn more_than_the_machine_has() {
@@ -184,8 +193,8 @@ fn more_than_the_machine_has() {
         let before = memory::free();
         for size in [
             1 << 40,
-            (1 << 63) - 4096,
-            memory::total().next_multiple_of(4096),
+            (1 << 63) - PAGE64,
+            memory::total().next_multiple_of(PAGE64),
         ] {
             let text = size.to_string();
             cannot_be_loaded(&format!("size={size}"), Errno::NOMEM, &[&text]);
@@ -203,7 +212,7 @@ fn memory_that_runs_out_half_way() {
         let before = memory::free();
         // Each of the devices can be had, all of them cannot.
         const DEVICES: u64 = 64;
-        let size = (2 * memory::total() / DEVICES).next_multiple_of(4096);
+        let size = (2 * memory::total() / DEVICES).next_multiple_of(PAGE64);
         let parameters = format!("devices={DEVICES} size={size}");
         cannot_be_loaded(&parameters, Errno::NOMEM, &["chrmem", &size.to_string()]);
         let after = memory::free();

@@ -4,6 +4,7 @@
 
 use crate::driver::{self, get, open_node, put, NODE};
 use crate::map::Disk;
+use crate::sys::PAGE64;
 use rustix::fs::{
     fallocate, ftruncate, makedev, mknodat, FallocateFlags, FileType, Mode, OFlags, CWD,
 };
@@ -50,9 +51,12 @@ fn the_class_has_the_device() {
 
 fn debugfs_has_the_device() {
     let shown = driver::shown();
-    assert_eq!(shown.size, 4096);
+    assert_eq!(shown.size, PAGE64);
     assert_eq!(shown.mappings.0, 0);
-    assert_eq!(shown.windows, ["0 buffer 0 4096 pages cached rw"]);
+    assert_eq!(
+        shown.windows,
+        [format!("0 buffer 0 {PAGE64} pages cached rw")]
+    );
     let mode = fs::metadata("/sys/kernel/debug/chrmem/chrmem0")
         .expect("debugfs")
         .mode();
@@ -105,11 +109,11 @@ fn a_node_made_by_hand_is_the_same_device() {
 pub(crate) const REGISTER: &str = r#"
 import ctypes, errno, mmap, os, struct, sys
 libc = ctypes.CDLL(None, use_errno=True)
-memory = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)
+memory = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), mmap.PAGESIZE)
 address = ctypes.addressof(ctypes.c_char.from_buffer(memory))
 ring = libc.syscall(425, 1, ctypes.create_string_buffer(120))
 assert ring >= 0
-buffers = struct.pack("<QQ", address, 4096)
+buffers = struct.pack("<QQ", address, mmap.PAGESIZE)
 answer = libc.syscall(427, ring, 0, buffers, 1)
 print("registered" if answer == 0 else errno.errorcode[ctypes.get_errno()])
 "#;
@@ -186,5 +190,5 @@ fn what_a_device_is_not() {
     drop(driver::open_as(
         OFlags::RDWR | OFlags::TRUNC | OFlags::CREATE | OFlags::NONBLOCK,
     ));
-    assert_eq!(driver::shown().size, 4096);
+    assert_eq!(driver::shown().size, PAGE64);
 }

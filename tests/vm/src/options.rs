@@ -5,7 +5,7 @@
 use crate::driver::{get, open, pattern, put, NODE, SIZE};
 use crate::folder::Folder;
 use crate::poll::wait_until_asleep;
-use crate::sys::{Child, End};
+use crate::sys::{Child, End, PAGE, PAGE64};
 use chrmem::{Device, Direction, Errno, Error, MapOptions, Mapping};
 use std::fs::{self, File};
 use std::io::Read;
@@ -30,12 +30,18 @@ crate::tests! {
 
 const LIMIT: Duration = Duration::from_secs(40);
 
+/// Where the second of the windows starts.
+const TWO: u64 = 16 * PAGE64;
+
 /// Two windows with a hole between them, whose bytes are a pattern.
 fn windows() -> (Folder, Device) {
-    let folder = Folder::live("test", &[("one", "size=8K"), ("two", "offset=64K size=4K")]);
+    let folder = Folder::live(
+        "test",
+        &[("one", "size=2pages"), ("two", "offset=16pages size=1page")],
+    );
     let device = Device::open(folder.node()).expect("a device");
-    put(&device, 0, &pattern(8192));
-    put(&device, 65536, &pattern(SIZE));
+    put(&device, 0, &pattern(2 * PAGE));
+    put(&device, TWO, &pattern(SIZE));
     (folder, device)
 }
 
@@ -49,27 +55,27 @@ fn a_window_is_mapped_by_name_and_by_index() {
     let (_folder, device) = windows();
     for two in [MapOptions::new().window("two"), MapOptions::new().window(1)] {
         let memory = two.map(&device).expect("a mapping");
-        assert_eq!((memory.offset(), memory.can_shrink()), (65536, false));
+        assert_eq!((memory.offset(), memory.can_shrink()), (TWO, false));
         assert_eq!(bytes(&memory), pattern(SIZE));
         let part = two
             .clone()
             .range(4000..)
             .map_file(&device)
             .expect("a mapping");
-        assert_eq!((part.offset(), part.len()), (69536, 96));
+        assert_eq!((part.offset(), part.len()), (TWO + 4000, SIZE - 4000));
         assert_eq!(bytes(&part), pattern(SIZE)[4000..]);
     }
     let memory = MapOptions::new()
         .window("one")
-        .range(4090..=4099)
+        .range(PAGE64 - 6..=PAGE64 + 3)
         .map(&device);
     assert_eq!(
         bytes(&memory.expect("a mapping")),
-        pattern(8192)[4090..4100]
+        pattern(2 * PAGE)[PAGE - 6..PAGE + 4]
     );
     // Every page at once, and locked: what that means of a device's memory is the kernel's business.
     let all = MapOptions::new().window(0).populate().lock().map(&device);
-    assert_eq!(bytes(&all.expect("a mapping")), pattern(8192));
+    assert_eq!(bytes(&all.expect("a mapping")), pattern(2 * PAGE));
 }
 
 fn what_does_not_lie_in_a_window_is_refused() {
@@ -83,13 +89,19 @@ fn what_does_not_lie_in_a_window_is_refused() {
     let error = MapOptions::new().window(2).map(&device).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::INVAL));
     // Not into the next window either.
-    for (start, end) in [(8192, 8193), (0, 8193), (65536, 65537), (1, u64::MAX)] {
+    let size = 2 * PAGE64;
+    for (start, end) in [
+        (size, size + 1),
+        (0, size + 1),
+        (TWO, TWO + 1),
+        (1, u64::MAX),
+    ] {
         let options = MapOptions::new().window(0).range(start..end);
         let error = options.map(&device).unwrap_err();
         assert_eq!(
             error.to_string(),
             format!(
-                "bytes {start}..{end} do not lie in window `one` of {node}, which has 8192 bytes"
+                "bytes {start}..{end} do not lie in window `one` of {node}, which has {size} bytes"
             )
         );
     }
@@ -100,9 +112,9 @@ fn what_does_not_lie_in_a_window_is_refused() {
         .unwrap_err();
     assert!(matches!(error, Error::EmptyRange { .. }), "{error:?}");
     // Without a window, the kernel says where one ends.
-    let error = device.map(0..8193).unwrap_err();
+    let error = device.map(0..size + 1).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::INVAL));
-    let error = device.map(8192..8193).unwrap_err();
+    let error = device.map(size..size + 1).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::NXIO));
 }
 
@@ -174,12 +186,12 @@ fn every_kind_of_memory_can_be_accessed_in_every_way() {
         "memory=contiguous cache=noncached",
         "memory=dma",
     ] {
-        let folder = Folder::live("test", &[("one", &format!("size=8K {settings}"))]);
+        let folder = Folder::live("test", &[("one", &format!("size=2pages {settings}"))]);
         let device = Device::open(folder.node()).expect("a device");
         let memory = device.map(..).expect("a mapping");
-        memory.copy_from(0, &pattern(8192)).expect("bytes");
-        assert_eq!(bytes(&memory), pattern(8192), "{settings}");
-        assert_eq!(get(&device, 0, 8192), pattern(8192), "{settings}");
+        memory.copy_from(0, &pattern(2 * PAGE)).expect("bytes");
+        assert_eq!(bytes(&memory), pattern(2 * PAGE), "{settings}");
+        assert_eq!(get(&device, 0, 2 * PAGE), pattern(2 * PAGE), "{settings}");
         memory
             .atomic::<u32>(8)
             .expect("a number")
@@ -196,7 +208,7 @@ fn every_kind_of_memory_can_be_accessed_in_every_way() {
         memory.write_to(&copy.0).expect("written");
         let mut text = Vec::new();
         copy.1.read_to_end(&mut text).expect("bytes");
-        assert_eq!(text, pattern(8192), "{settings}");
+        assert_eq!(text, pattern(2 * PAGE), "{settings}");
     }
 }
 
@@ -210,7 +222,7 @@ fn a_private_mapping_of_the_device_keeps_its_writes() {
 }
 
 fn a_read_only_window_is_mapped_read_only() {
-    let folder = Folder::live("test", &[("one", "size=4K access=ro fill=42")]);
+    let folder = Folder::live("test", &[("one", "size=1page access=ro fill=42")]);
     let device = Device::open(folder.node()).expect("a device");
     let error = device.map(..).unwrap_err();
     assert_eq!(error.errno(), Some(Errno::ACCESS));
@@ -275,18 +287,19 @@ fn no_change_lets_it_run_out() {
 
 fn an_exported_range_is_the_same_memory() {
     let (folder, device) = windows();
-    let buffer = device.export(4096..8192).expect("a dma-buf");
+    let buffer = device.export(PAGE64..2 * PAGE64).expect("a dma-buf");
     let memory = MapOptions::new().map_file(&buffer).expect("a mapping");
     assert_eq!((memory.len(), memory.can_shrink()), (SIZE, false));
-    assert_eq!(bytes(&memory), pattern(8192)[4096..]);
+    assert_eq!(bytes(&memory), pattern(2 * PAGE)[PAGE..]);
     memory.copy_from(0, b"through the buffer").expect("bytes");
-    assert_eq!(get(&device, 4096, 18), b"through the buffer");
-    for (start, end, errno, text) in [
-        (1, 4097, Errno::INVAL, "export bytes 1..4097 of"),
-        (4096, 12288, Errno::INVAL, "export bytes 4096..12288 of"),
-        (8192, 12288, Errno::NXIO, "export bytes 8192..12288 of"),
-        (4096, 4096, Errno::INVAL, "export bytes 4096..4096 of"),
+    assert_eq!(get(&device, PAGE64, 18), b"through the buffer");
+    for (start, end, errno) in [
+        (1, PAGE64 + 1, Errno::INVAL),
+        (PAGE64, 3 * PAGE64, Errno::INVAL),
+        (2 * PAGE64, 3 * PAGE64, Errno::NXIO),
+        (PAGE64, PAGE64, Errno::INVAL),
     ] {
+        let text = format!("export bytes {start}..{end} of");
         let error = device.export(start..end).unwrap_err();
         assert_eq!(error.errno(), Some(errno), "{text}");
         let text = format!("cannot {text} {}", folder.node());
@@ -302,12 +315,12 @@ fn an_access_begins_and_ends() {
             .expect("SYNC")
             .end()
             .expect("SYNC");
-        drop(device.sync(..8192, direction).expect("SYNC"));
+        drop(device.sync(..2 * PAGE64, direction).expect("SYNC"));
     }
     for (start, end, errno) in [
         (5, 5, Errno::INVAL),
         (0, 1 << 40, Errno::INVAL),
-        (8192, 8193, Errno::NXIO),
+        (2 * PAGE64, 2 * PAGE64 + 1, Errno::NXIO),
     ] {
         let error = device.sync(start..end, Direction::Read).unwrap_err();
         assert_eq!(error.errno(), Some(errno), "{error}");

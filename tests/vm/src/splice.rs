@@ -6,7 +6,7 @@ use crate::boot;
 use crate::driver::{get, put};
 use crate::folder::Folder;
 use crate::memory;
-use crate::sys::{self, Buffer, Map, PAGE};
+use crate::sys::{self, Buffer, Map, PAGE, PAGE64};
 use rustix::io::Errno;
 use rustix::pipe::{pipe, splice, SpliceFlags};
 use std::os::fd::{AsFd, OwnedFd};
@@ -97,31 +97,31 @@ fn any_place_and_length() {
 
 fn one_window_at_a_time() {
     let windows = [
-        ("a", "size=8K"),
-        ("b", "size=8K"),
-        ("c", "size=4K offset=32K"),
+        ("a", "size=2pages"),
+        ("b", "size=2pages"),
+        ("c", "size=1page offset=8pages"),
     ];
     let folder = Folder::live("pipes", &windows);
     let device = folder.open();
     let (_out, into) = pipe().expect("a pipe");
-    assert_eq!(fill(&device, 4096, &into, 16384), Ok(4096));
-    assert_eq!(fill(&device, 8192, &into, 16384), Ok(8192));
-    assert_eq!(fill(&device, 16384, &into, 4096), Err(Errno::NXIO));
-    assert_eq!(fill(&device, 32768, &into, 8192), Ok(4096));
+    assert_eq!(fill(&device, PAGE64, &into, 4 * PAGE), Ok(PAGE));
+    assert_eq!(fill(&device, 2 * PAGE64, &into, 4 * PAGE), Ok(2 * PAGE));
+    assert_eq!(fill(&device, 4 * PAGE64, &into, PAGE), Err(Errno::NXIO));
+    assert_eq!(fill(&device, 8 * PAGE64, &into, 2 * PAGE), Ok(PAGE));
     folder.destroy();
     assert_eq!(fill(&device, 0, &into, 1), Err(Errno::NODEV));
 }
 
 fn page_frames_are_copied() {
-    let folder = Folder::live("pipes", &[("a", "size=16K memory=dma")]);
+    let folder = Folder::live("pipes", &[("a", "size=4pages memory=dma")]);
     let device = folder.open();
-    let bytes = pattern(16384);
+    let bytes = pattern(4 * PAGE);
     put(&device, 0, &bytes);
     let (out, into) = pipe().expect("a pipe");
     // A kernel that records who has a page gets no more than one at a time for a copy.
-    let count = fill(&device, 100, &into, 8192).expect("splice");
-    assert!(count == 8192 || boot::has_sanitizers() && count == 4096);
-    put(&device, 0, &[0; 16384]);
+    let count = fill(&device, 100, &into, 2 * PAGE).expect("splice");
+    assert!(count == 2 * PAGE || boot::has_sanitizers() && count == PAGE);
+    put(&device, 0, &[0; 4 * PAGE]);
     assert_eq!(drain(&out, count), bytes[100..100 + count]);
 }
 
@@ -132,9 +132,9 @@ fn a_pipe_keeps_what_is_in_it() {
         let device = folder.open();
         put(&device, 0, &pattern(2 << 20));
         let (out, into) = pipe().expect("a pipe");
-        assert_eq!(fill(&device, 4096, &into, 8192), Ok(8192));
+        assert_eq!(fill(&device, PAGE64, &into, 2 * PAGE), Ok(2 * PAGE));
         drop((device, folder));
-        assert_eq!(drain(&out, 4096), pattern(8192)[4096..]);
+        assert_eq!(drain(&out, PAGE), pattern(2 * PAGE)[PAGE..]);
         // The second page goes with the pipe.
     };
     round();

@@ -9,6 +9,7 @@ use crate::map::Disk;
 use crate::pci::Pci;
 use crate::report::fact;
 use crate::scale::scaled;
+use crate::sys::PAGE;
 use std::fs;
 use std::process::Command;
 
@@ -79,11 +80,12 @@ fn python(program: &str) {
 /// What the Python programs share: the device, mapped, each page unlike the others.
 const PRELUDE: &str = r#"
 import ctypes, mmap, os, socket, struct
+P = mmap.PAGESIZE
 libc = ctypes.CDLL(None, use_errno=True)
 fd = os.open("/dev/chrmem-test", os.O_RDWR)
 size = os.lseek(fd, 0, os.SEEK_END)
 m = mmap.mmap(fd, size)
-pattern = bytes((at % 251) ^ (at // 4096 % 256) for at in range(size))
+pattern = bytes((at % 251) ^ (at // P % 256) for at in range(size))
 m[:] = pattern
 class Vector(ctypes.Structure):
     _fields_ = [("base", ctypes.c_void_p), ("len", ctypes.c_size_t)]
@@ -423,11 +425,11 @@ out.setsockopt(socket.SOL_SOCKET, ZEROCOPY, 1)
 view = memoryview(m)
 sent = 0
 while sent < 65536:
-    sent += out.send(view[4096 + sent:4096 + 65536], MSG_ZEROCOPY)
+    sent += out.send(view[P + sent:P + 65536], MSG_ZEROCOPY)
 got = b""
 while len(got) < 65536:
     got += into.recv(65536)
-assert got == pattern[4096:4096 + 65536]
+assert got == pattern[P:P + 65536]
 # Told that the pages are no longer needed.
 _, told, _, _ = out.recvmsg(0, 1000, ERRQUEUE)
 assert struct.unpack("IBBBBII", told[0][2][:16])[1] == 5, told
@@ -439,16 +441,16 @@ assert struct.unpack("IBBBBII", told[0][2][:16])[1] == 5, told
 
 fn pages_of_a_mapping_go_into_a_pipe() {
     for settings in ["", "cache=noncached"] {
-        let folder = device(settings, 64 << 10);
+        let folder = device(settings, 16 * PAGE);
         python(
             r#"
 r, w = os.pipe()
-v = vector(8192, 16384)
-checked(libc.vmsplice(w, ctypes.byref(v), ctypes.c_ulong(1), 0), 16384)
+v = vector(2 * P, 4 * P)
+checked(libc.vmsplice(w, ctypes.byref(v), ctypes.c_ulong(1), 0), 4 * P)
 # It is the pages that are in the pipe, not what they held then.
-os.pwrite(fd, b"afterwards", 8192)
-got = os.read(r, 16384)
-assert got == b"afterwards" + pattern[8202:24576], got[:20]
+os.pwrite(fd, b"afterwards", 2 * P)
+got = os.read(r, 4 * P)
+assert got == b"afterwards" + pattern[2 * P + 10:6 * P], got[:20]
 # And from a pipe into the device.
 os.write(w, b"through a pipe")
 assert os.splice(r, fd, 14, offset_dst=100) == 14
@@ -466,7 +468,7 @@ fn one_process_reads_and_writes_another_s_mapping() {
         ("cache=noncached", "True"),
         ("memory=dma", "False"),
     ] {
-        let folder = device(settings, 64 << 10);
+        let folder = device(settings, 16 * PAGE);
         python(&format!(
             r#"
 works = {works}
@@ -475,15 +477,15 @@ child = os.fork()
 if child == 0:
     os.read(r, 1)
     os._exit(0)
-theirs, buffer = vector(4096, 8192), ctypes.create_string_buffer(8192)
-ours = Vector(ctypes.addressof(buffer), 8192)
+theirs, buffer = vector(P, 2 * P), ctypes.create_string_buffer(2 * P)
+ours = Vector(ctypes.addressof(buffer), 2 * P)
 read = libc.process_vm_readv(child, ctypes.byref(ours), 1, ctypes.byref(theirs), 1, 0)
 if works:
-    checked(read, 8192)
-    assert buffer.raw == pattern[4096:12288]
+    checked(read, 2 * P)
+    assert buffer.raw == pattern[P:3 * P]
     buffer[0:5] = b"write"
-    checked(libc.process_vm_writev(child, ctypes.byref(ours), 1, ctypes.byref(theirs), 1, 0), 8192)
-    assert os.pread(fd, 5, 4096) == b"write"
+    checked(libc.process_vm_writev(child, ctypes.byref(ours), 1, ctypes.byref(theirs), 1, 0), 2 * P)
+    assert os.pread(fd, 5, P) == b"write"
 else:
     assert read == -1 and ctypes.get_errno() == 14
 os.write(w, b"x")
@@ -505,7 +507,7 @@ fn the_kernel_s_own_test_of_page_frames() {
     let bar = Pci::find(0x1af4, 0x1110).bar(2).start;
     let physical = format!("memory=physical address={bar:#x}");
     for settings in ["memory=dma", &physical] {
-        let folder = device(settings, 64 << 10);
+        let folder = device(settings, 16 * PAGE);
         let text = sh(&format!("/tmp/pfnmap -- {NODE}"));
         let (passed, all) = (
             number_after(&text, "# PASSED: "),
@@ -523,7 +525,7 @@ fn the_kernel_s_own_test_of_page_frames() {
         );
     }
     // What is made of ordinary pages is not for it.
-    let _folder = device("", 64 << 10);
+    let _folder = device("", 16 * PAGE);
     let text = sh(&format!("/tmp/pfnmap -- {NODE} || test $? = 4"));
     assert!(text.contains("SKIP") && text.contains("pfnmap"), "{text}");
     fs::remove_file("/tmp/pfnmap").expect("/tmp");

@@ -35,6 +35,9 @@ pub(crate) const PAGE: usize = match option_env!("CHRMEM_PAGE_SIZE") {
 /// The same, where offsets and sizes of files are counted.
 pub(crate) const PAGE64: u64 = PAGE as u64;
 
+/// Bytes that one page-table entry maps in the place of a table of pages.
+pub(crate) const HUGE: usize = PAGE / 8 * PAGE;
+
 /// Which the `libc` crate does not know everywhere.
 const SYS_MSEAL: libc::c_long = 462;
 
