@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! A device of several megabytes, where the kernel may map two of them at once.
+//! A device of several megabytes, of which the kernel may map many at once.
 
 use crate::driver::{self, get, mappings, put};
 use crate::scale::scaled;
-use crate::sys::{pread, pwrite, Buffer, Child, End, Map, PAGE};
+use crate::sys::{pread, pwrite, Buffer, Child, End, Map, HUGE, PAGE};
 use chrmem::Device;
 use libc::{MADV_DONTNEED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use std::fs;
@@ -27,8 +27,11 @@ crate::tests! {
 
 const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
 
-/// Pages of the device: two runs of 2 MiB, and some.
-const PAGES: usize = 1024 + 200;
+/// Pages of a run that one page-table entry maps.
+const TABLE: usize = HUGE / PAGE;
+
+/// Pages of the device: two such runs, and some.
+const PAGES: usize = 2 * TABLE + 200;
 
 /// Bytes of the device.
 const SIZE: usize = PAGES * PAGE;
@@ -84,11 +87,15 @@ fn one_call_carries_it_all() {
         }
         // Across page borders, from an odd place.
         assert_eq!(
-            pread(fd, buffer.span(0, 3 * PAGE), 511 * PAGE as i64 - 4),
+            pread(
+                fd,
+                buffer.span(0, 3 * PAGE),
+                (TABLE - 1) as i64 * PAGE as i64 - 4
+            ),
             Ok(3 * PAGE)
         );
-        assert_eq!(buffer.read(4..12), name(511));
-        assert_eq!(buffer.read(PAGE + 4..PAGE + 12), name(512));
+        assert_eq!(buffer.read(4..12), name(TABLE - 1));
+        assert_eq!(buffer.read(PAGE + 4..PAGE + 12), name(TABLE));
     });
 }
 
@@ -111,15 +118,15 @@ fn each_page_is_where_it_belongs_in_a_mapping_of_a_part() {
     on_a_large_device(|fd| {
         for (first, pages) in [
             (1, PAGES - 1),
-            (511, 2),
-            (512, 512),
-            (512, 712),
-            (3, 1000),
-            (1023, 201),
+            (TABLE - 1, 2),
+            (TABLE, TABLE),
+            (TABLE, TABLE + 200),
+            (3, 2 * TABLE - 24),
+            (2 * TABLE - 1, 201),
         ] {
             check(&map(fd, first, pages, MAP_SHARED), first);
         }
-        // At an address that is not where two megabytes start, whatever the kernel would choose.
+        // At an address that is not where a huge page can start, whatever the kernel would choose.
         let mut moved = map(fd, 0, PAGES, MAP_SHARED);
         let (odd, place) = Map::anonymous(SIZE + PAGE).split(PAGE);
         moved.move_onto(place).expect("a move");
@@ -130,13 +137,12 @@ fn each_page_is_where_it_belongs_in_a_mapping_of_a_part() {
 
 /// Huge entries fit to the buffer and its mapping, but not to the memory in it, which begins a page later.
 fn each_page_is_where_it_belongs_in_a_buffer_between_huge_pages() {
-    const TABLE: usize = 512 * PAGE;
     on_a_large_device(|_| {
         let device = Device::open(driver::NODE).expect("the device");
         let buffer = device.export(PAGE as u64..).expect("EXPORT");
         let len = SIZE - PAGE;
-        let all = Map::anonymous(len + 2 * TABLE);
-        let before = TABLE - all.address() % TABLE;
+        let all = Map::anonymous(len + 2 * HUGE);
+        let before = HUGE - all.address() % HUGE;
         let (_before, place) = all.split(before);
         let (place, _after) = place.split(len);
         let map = place.replace(buffer.as_fd(), 0, READ_WRITE, MAP_SHARED);
@@ -154,14 +160,14 @@ fn parts_go_and_change_and_the_rest_stays() {
         drop(hole);
         let (read_only, rest) = rest.split(PAGE);
         read_only.protect(PROT_READ).expect("mprotect");
-        let (middle, tail) = rest.split(512 * PAGE);
+        let (middle, tail) = rest.split(HUGE);
         assert_eq!(middle.advise(MADV_DONTNEED), Ok(()));
         check(&head, 0);
         check(&read_only, 101);
-        check(&tail, 614);
+        check(&tail, TABLE + 102);
         let mut child = Child::start(|| {
             check(&middle, 102);
-            check(&tail, 614);
+            check(&tail, TABLE + 102);
             tail.write(8, b"child");
         });
         assert_eq!(child.wait(Duration::from_secs(60)), End::Status(0));
@@ -188,7 +194,7 @@ fn private_stores_stay_private() {
             map(fd, 0, PAGES, MAP_PRIVATE),
             map(fd, 0, PAGES, MAP_SHARED),
         );
-        for page in [0, 1, 511, 512, 700, PAGES - 1] {
+        for page in [0, 1, TABLE - 1, TABLE, TABLE + 188, PAGES - 1] {
             private.write(page * PAGE, b"private!");
             assert_eq!(shared.read(page * PAGE..page * PAGE + 8), name(page));
             assert_eq!(get(fd, (page * PAGE) as u64, 8), name(page));
@@ -213,7 +219,7 @@ fn all_of_it_without_huge_pages() {
 fn a_mapping_that_is_made_at_once_is_like_any() {
     on_a_large_device(|fd| {
         // In a huge folio, across the border of two, and where pages are single ones.
-        for first in [0, 100, 505, 1010, PAGES - 16] {
+        for first in [0, 100, TABLE - 7, 2 * TABLE - 14, PAGES - 16] {
             for _ in 0..3 {
                 let whole = map(fd, first, 16, MAP_SHARED);
                 check(&whole, first);
@@ -248,7 +254,7 @@ fn a_mapping_that_is_made_at_once_is_like_any() {
     });
 }
 
-/// Two threads touch the same two megabytes and take them out of the page table, and a third one has them mapped by huge
+/// Two threads touch the same huge page and take them out of the page table, and a third one has them mapped by huge
 /// entries, by small ones, by huge ones: no two of them make different entries at the same time.
 fn huge_pages_are_switched_off_and_on_meanwhile() {
     on_a_large_device(|fd| {
@@ -306,7 +312,7 @@ fn the_kernel_is_told_to_split_it() {
     on_a_large_device(|fd| {
         let map = map(fd, 0, PAGES, MAP_SHARED);
         check(&map, 0);
-        assert_eq!(huge_bytes(&map), 4 << 20);
+        assert_eq!(huge_bytes(&map), 2 * HUGE);
         let (process, start) = (std::process::id(), map.address());
         let end = start + map.len();
         let commands = [
@@ -319,10 +325,10 @@ fn the_kernel_is_told_to_split_it() {
         for command in commands {
             fs::write(SPLIT, &command).unwrap_or_else(|error| panic!("{command}: {error}"));
             check(&map, 0);
-            assert_eq!(huge_bytes(&map), 4 << 20, "{command}");
+            assert_eq!(huge_bytes(&map), 2 * HUGE, "{command}");
         }
         for advice in [libc::MADV_COLD, libc::MADV_PAGEOUT] {
-            assert_eq!(map.advise_page(600, advice), Ok(()));
+            assert_eq!(map.advise_page(TABLE + 88, advice), Ok(()));
             check(&map, 0);
         }
     });

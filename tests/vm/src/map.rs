@@ -451,14 +451,14 @@ fn other_processes_and_the_debugger_can_look() {
     });
 }
 
-/// A disk in memory, until dropped.
+/// A disk of 256 pages in memory, until dropped.
 pub(crate) struct Disk;
 
 impl Disk {
     /// Makes the disk.
     pub(crate) fn new() -> Self {
         let modprobe = Command::new("modprobe")
-            .args(["brd", "rd_nr=1", "rd_size=1024"])
+            .args(["brd", "rd_nr=1", &format!("rd_size={}", 256 * PAGE >> 10)])
             .status();
         assert!(modprobe.expect("modprobe runs").success());
         Self

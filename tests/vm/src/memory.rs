@@ -3,7 +3,7 @@
 //! How much memory the machine has, and has left.
 
 use crate::boot;
-use crate::sys::{Child, End};
+use crate::sys::{Child, End, PAGE64};
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
@@ -35,7 +35,7 @@ pub(crate) fn free() -> u64 {
     } else {
         0
     };
-    meminfo("MemFree:") + listed * 4096 + cached
+    meminfo("MemFree:") + listed * PAGE64 + cached
 }
 
 /// The same, once the kernel has freed what it frees late: when it has not become more for half a second.

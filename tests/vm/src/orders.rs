@@ -6,7 +6,7 @@
 use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
 use crate::pagemap;
-use crate::sys::{pread, pwrite, Buffer, Child, End, Map, PAGE};
+use crate::sys::{pread, pwrite, Buffer, Child, End, Map, HUGE, PAGE};
 use libc::{MADV_DONTNEED, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use rustix::fs::OFlags;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,11 +25,16 @@ crate::tests! {
 
 const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
 
+/// Pages of a huge page.
+const TABLE: usize = HUGE / PAGE;
+
 /// Pages of one folio: of each order up to that of a huge page.
-const ORDERS: [usize; 10] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512];
+fn orders() -> impl Iterator<Item = usize> {
+    (0..=TABLE.ilog2()).map(|order| 1 << order)
+}
 
 /// Pages that are not those of one folio: several, each of another order, or many.
-const MIXED: [usize; 6] = [3, 15, 100, 255, 513, 1023];
+const MIXED: [usize; 6] = [3, 15, 100, 255, TABLE + 1, 2 * TABLE - 1];
 
 /// The settings of the kinds of memory that are in folios.
 const KINDS: [&str; 2] = ["", "memory=contiguous"];
@@ -45,7 +50,7 @@ fn on(pages: usize, test: impl Fn(&OwnedFd)) {
         let size = pages * PAGE;
         // A window before it has the folios begin at another offset than the device.
         let windows = [
-            ("before", "size=4K".to_owned()),
+            ("before", "size=1page".to_owned()),
             ("a", format!("size={size} {kind}")),
         ];
         let windows: Vec<_> = windows
@@ -85,7 +90,7 @@ fn check(map: &Map, first: usize) {
 }
 
 fn one_touch_maps_a_folio() {
-    for pages in ORDERS {
+    for pages in orders() {
         on(pages, |fd| {
             for touched in [0, pages / 2, pages - 1] {
                 let map = map(fd, 0, pages, MAP_SHARED);
@@ -102,7 +107,7 @@ fn one_touch_maps_a_folio() {
 }
 
 fn a_folio_is_mapped_as_far_as_the_mapping_goes() {
-    for pages in [32, 128, 512] {
+    for pages in [32, 128, TABLE] {
         on(pages, |fd| {
             // One mapping before and one behind it, in which nothing is to appear.
             let place = Map::anonymous(2 * pages * PAGE);
@@ -121,7 +126,7 @@ fn a_folio_is_mapped_as_far_as_the_mapping_goes() {
 }
 
 fn each_part_is_where_it_belongs() {
-    for pages in ORDERS.into_iter().chain(MIXED) {
+    for pages in orders().chain(MIXED) {
         on(pages, |fd| {
             for flags in [MAP_SHARED, MAP_SHARED | MAP_POPULATE, MAP_PRIVATE] {
                 check(&map(fd, 0, pages, flags), 0);
@@ -139,9 +144,9 @@ fn each_part_is_where_it_belongs() {
 }
 
 fn at_an_odd_address() {
-    for pages in ORDERS.into_iter().chain(MIXED) {
+    for pages in orders().chain(MIXED) {
         on(pages, |fd| {
-            for odd in [1, 7, 511] {
+            for odd in [1, 7, TABLE - 1] {
                 let (_odd, place) = Map::anonymous((pages + odd) * PAGE).split(odd * PAGE);
                 let mut moved = map(fd, 0, pages, MAP_SHARED);
                 // Some of it is mapped before, where it fits.
@@ -155,7 +160,7 @@ fn at_an_odd_address() {
 }
 
 fn parts_go_and_change_and_the_rest_stays() {
-    for pages in [16, 64, 256, 512, 1023] {
+    for pages in [16, 64, 256, TABLE, 2 * TABLE - 1] {
         on(pages, |fd| {
             let whole = map(fd, 0, pages, MAP_SHARED);
             check(&whole, 0);
@@ -179,7 +184,7 @@ fn parts_go_and_change_and_the_rest_stays() {
 }
 
 fn a_fork_and_a_private_copy() {
-    for pages in [16, 256, 512, 255] {
+    for pages in [16, 256, TABLE, 255] {
         on(pages, |fd| {
             let (shared, private) = (
                 map(fd, 0, pages, MAP_SHARED),
@@ -205,7 +210,7 @@ fn a_fork_and_a_private_copy() {
 }
 
 fn reads_and_writes_go_from_folio_to_folio() {
-    for pages in ORDERS.into_iter().chain(MIXED) {
+    for pages in orders().chain(MIXED) {
         on(pages, |fd| {
             let size = pages * PAGE;
             let buffer = Buffer::new(size);

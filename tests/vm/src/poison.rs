@@ -4,7 +4,7 @@
 
 use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
-use crate::sys::{pread, process_vm, pwrite, Buffer, Child, End, Map, PAGE};
+use crate::sys::{pread, process_vm, pwrite, Buffer, Child, End, Map, HUGE, PAGE, PAGE64};
 use crate::{kmsg, memory, pagemap};
 use libc::{MADV_DONTNEED, MADV_HWPOISON};
 use rustix::io::Errno;
@@ -26,13 +26,16 @@ const LIMIT: Duration = Duration::from_secs(20);
 const FAILED: u64 = 1 << 19;
 const FREE: u64 = 1 << 10;
 
-/// Windows of each kind of ordinary pages, and the page of them that fails.
-const WINDOWS: [(&str, usize); 4] = [
-    ("size=256K", 20),
-    ("size=4M", 700),
-    ("size=256K memory=contiguous", 20),
-    ("size=256K cache=writecombine", 20),
+/// Windows of each kind of ordinary pages: how many pages, other settings, and the page of them that fails.
+const WINDOWS: [(usize, &str, usize); 4] = [
+    (64, "", 20),
+    (2 * TABLE, "", TABLE + 188),
+    (64, "memory=contiguous", 20),
+    (64, "cache=writecombine", 20),
 ];
+
+/// Pages of a huge page.
+const TABLE: usize = HUGE / PAGE;
 
 /// What the kernel knows of a page frame.
 fn flags(frame: u64) -> u64 {
@@ -52,9 +55,10 @@ pub(crate) fn fail(map: &Map, page: usize) -> u64 {
     frame
 }
 
-/// A device with one window that [`pattern`] fills.
-fn device(settings: &str) -> (Folder, OwnedFd, usize) {
-    let folder = Folder::live("poison", &[("a", settings)]);
+/// A device with one window of so many pages that [`pattern`] fills.
+fn device(pages: usize, settings: &str) -> (Folder, OwnedFd, usize) {
+    let settings = format!("size={} {settings}", pages * PAGE);
+    let folder = Folder::live("poison", &[("a", &settings)]);
     let fd = folder.open();
     let size = folder.shown().size as usize;
     put(&fd, 0, &pattern(size));
@@ -155,8 +159,8 @@ fn is_mapped_around(map: &Map, first: usize, page: usize) {
 }
 
 fn a_page_that_failed_is_not_accessed() {
-    for (settings, page) in WINDOWS {
-        let (folder, fd, size) = device(settings);
+    for (pages, settings, page) in WINDOWS {
+        let (folder, fd, size) = device(pages, settings);
         let map = Map::shared(&fd, size).expect("a mapping");
         fail(&map, page);
         is_left_out(&folder, &fd, size, page);
@@ -176,15 +180,15 @@ fn a_page_that_failed_is_not_accessed() {
         // What cannot be cleared is told, what can is cleared.
         let device = folder.device();
         let changes = folder.shown().generation;
-        let range = (page - 1) as u64 * 4096..(page + 2) as u64 * 4096;
+        let range = (page - 1) as u64 * PAGE64..(page + 2) as u64 * PAGE64;
         let refused = device.clear_range(range).expect_err("CLEAR");
         assert_eq!(refused.errno(), Some(Errno::IO));
         assert_eq!(folder.shown().generation, changes + 1);
-        assert_eq!(get(&fd, (page - 1) as u64 * 4096, PAGE), [0; PAGE]);
-        assert_eq!(get(&fd, (page + 1) as u64 * 4096, PAGE), [0; PAGE]);
+        assert_eq!(get(&fd, (page - 1) as u64 * PAGE64, PAGE), [0; PAGE]);
+        assert_eq!(get(&fd, (page + 1) as u64 * PAGE64, PAGE), [0; PAGE]);
         let refused = device.clear().expect_err("MEM_CLEAR");
         assert_eq!(refused.errno(), Some(Errno::IO));
-        assert_eq!(get(&fd, size as u64 - 4096, PAGE), [0; PAGE]);
+        assert_eq!(get(&fd, size as u64 - PAGE64, PAGE), [0; PAGE]);
         let refused = device.reset().expect_err("RESET");
         assert_eq!(refused.errno(), Some(Errno::IO));
         assert_eq!(get(&fd, 0, 6), b"hello,");
@@ -192,27 +196,27 @@ fn a_page_that_failed_is_not_accessed() {
 }
 
 fn a_huge_page_is_mapped_around_a_page_that_failed() {
-    let (_folder, fd, size) = device("size=4M");
+    let (_folder, fd, size) = device(2 * TABLE, "");
     let map = Map::shared(&fd, size).expect("a mapping");
     fail(&map, 3);
-    let (own, other) = map.split(2 << 20);
+    let (own, other) = map.split(HUGE);
     is_mapped_around(&own, 0, 3);
     // The other huge page is mapped as before.
     let bytes = pattern(size);
-    assert!(other.read(0..other.len()) == bytes[2 << 20..]);
+    assert!(other.read(0..other.len()) == bytes[HUGE..]);
 }
 
 /// Of memory that a device may have failed on, too.
 fn a_page_that_failed_by_its_address() {
-    for settings in ["size=64K memory=dma", "size=64K memory=contiguous"] {
-        let (folder, fd, size) = device(settings);
+    for settings in ["memory=dma", "memory=contiguous"] {
+        let (folder, fd, size) = device(16, settings);
         let start = folder.device().window(0).expect("WINDOW").address;
-        let address = start.expect("an address") + 5 * 4096;
+        let address = start.expect("an address") + 5 * PAGE64;
         let offline = "/sys/devices/system/memory/hard_offline_page";
         if let Err(error) = fs::write(offline, format!("{address:#x}")) {
             assert_eq!(error.raw_os_error(), Some(libc::EBUSY));
         }
-        assert_ne!(flags(address / 4096) & FAILED, 0);
+        assert_ne!(flags(address / PAGE64) & FAILED, 0);
         is_left_out(&folder, &fd, size, 5);
         is_mapped_around(&Map::shared(&fd, size).expect("a mapping"), 0, 5);
     }
@@ -227,8 +231,8 @@ fn memory_that_failed_is_not_used_again() {
             .find_map(|line| line.strip_prefix("HardwareCorrupted:"));
         line.expect("a line").trim().to_owned()
     };
-    for (settings, page) in WINDOWS {
-        let (folder, fd, size) = device(settings);
+    for (pages, settings, page) in WINDOWS {
+        let (folder, fd, size) = device(pages, settings);
         let map = Map::shared(&fd, size).expect("a mapping");
         let frame = fail(&map, page);
         let before = lost();
