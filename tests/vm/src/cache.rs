@@ -6,7 +6,7 @@ use crate::driver::{get, pattern, put};
 use crate::folder::{Folder, RAM_HAS_MODES};
 use crate::pagetable::{PageTables, CACHED, NONCACHED, WRITECOMBINE};
 use crate::pci::Pci;
-use crate::sys::{Child, End, Map, PAGE};
+use crate::sys::{Child, End, Map, PAGE, PAGE64};
 use chrmem::CacheMode;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use rustix::io::Errno;
@@ -132,7 +132,7 @@ fn ram_is_cached_again_when_it_is_free() {
     let tables = PageTables::new();
     for kind in ["pages", "contiguous"] {
         for &(cache, mode) in modes_of_ram() {
-            let settings = format!("memory={kind} cache={cache} size=64K");
+            let settings = format!("memory={kind} cache={cache} size=16pages");
             let folder = Folder::live("test", &[("one", &settings)]);
             let map = Map::shared(folder.open(), SIZE).expect("a mapping");
             let physical = |at: usize| {
@@ -212,7 +212,7 @@ fn physical_ranges_are_listed_with_their_mode() {
     let bar = shared_memory();
     assert_eq!(listed(&bar), []);
     for (cache, _) in MODES {
-        let range = bar.start + 8192..bar.start + 8192 + SIZE as u64;
+        let range = bar.start + 2 * PAGE64..bar.start + 2 * PAGE64 + SIZE as u64;
         let settings = format!(
             "memory=physical cache={cache} address={:#x} size={SIZE}",
             range.start
@@ -371,7 +371,7 @@ fn what_is_not_cached_is_not_copied_on_write() {
     let physical = format!("memory=physical address={start:#x}");
     for (cache, _) in MODES {
         for kind in kinds(cache, &physical) {
-            let settings = format!("{kind} cache={cache} size=64K");
+            let settings = format!("{kind} cache={cache} size=16pages");
             let folder = Folder::live("test", &[("one", &settings)]);
             let fd = folder.open();
             for protection in [PROT_READ, PROT_READ | PROT_WRITE] {
@@ -392,7 +392,7 @@ fn the_bytes_are_the_same_in_all_modes() {
     let physical = format!("memory=physical address={start:#x}");
     for (cache, _) in MODES {
         for kind in kinds(cache, &physical) {
-            let settings = format!("{kind} cache={cache} size=64K fill=3");
+            let settings = format!("{kind} cache={cache} size=16pages fill=3");
             let folder = Folder::live("test", &[("one", &settings)]);
             let fd = folder.open();
             assert_eq!(get(&fd, 0, SIZE), [3; SIZE], "{settings}");

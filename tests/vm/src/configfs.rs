@@ -656,9 +656,9 @@ fn many_devices() {
 
 fn no_more_devices_than_there_can_be() {
     driver::with("devices=4095", || {
-        let last = Folder::live("last", &[("one", "size=4096")]);
+        let last = Folder::live("last", &[("one", "size=1page")]);
         let folder = Folder::new("test");
-        folder.window("one", "size=4096");
+        folder.window("one", "size=1page");
         folder.cannot_be_built(Errno::NOSPC, &["4096"]);
         last.destroy();
         folder.build();

@@ -8,7 +8,7 @@ use crate::memory;
 use crate::node::MadeByHand;
 use crate::poll::wait_until_asleep;
 use crate::scale::scaled;
-use crate::sys::{ioctl, pread, pwrite, seek, Buffer, Child, End, Map, PAGE};
+use crate::sys::{ioctl, pread, pwrite, seek, Buffer, Child, End, Map, PAGE, PAGE64};
 use chrmem_uapi::abi;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use rustix::event::{epoll, poll, PollFd, PollFlags, Timespec};
@@ -41,7 +41,10 @@ const LIMIT: Duration = Duration::from_secs(60);
 
 /// A live device of two windows, with a hole between them.
 fn device() -> Folder {
-    Folder::live("test", &[("one", "size=8K"), ("two", "offset=64K size=4K")])
+    Folder::live(
+        "test",
+        &[("one", "size=2pages"), ("two", "offset=16pages size=1page")],
+    )
 }
 
 /// Waits for children that must end well.
@@ -56,17 +59,25 @@ fn every_call_says_that_it_is_gone() {
     let number = fs::metadata(folder.node()).expect("a node").rdev();
     let by_hand = MadeByHand::new("/tmp/gone_memdev", minor(number));
     let files = [OFlags::RDWR, OFlags::RDONLY, OFlags::WRONLY].map(|flags| folder.open_as(flags));
-    put(&files[0], 0, &pattern(8192));
-    let map = Map::shared(&files[0], 8192).expect("a mapping");
+    put(&files[0], 0, &pattern(2 * PAGE));
+    let map = Map::shared(&files[0], 2 * PAGE).expect("a mapping");
     folder.destroy();
     let gone = Err(Errno::NODEV);
     let buffer = Buffer::new(PAGE);
     let [both, reader, writer] = &files;
     for fd in [both, reader] {
         // Where there was a window, a hole, an end; and also nothing at all.
-        for offset in [0, 8192, 65536, 69632] {
-            assert_eq!(pread(fd, buffer.span(0, PAGE), offset), gone, "{offset}");
-            assert_eq!(pread(fd, buffer.span(0, 0), offset), gone, "{offset}");
+        for offset in [0, 2 * PAGE, 16 * PAGE, 17 * PAGE] {
+            assert_eq!(
+                pread(fd, buffer.span(0, PAGE), offset as i64),
+                gone,
+                "{offset}"
+            );
+            assert_eq!(
+                pread(fd, buffer.span(0, 0), offset as i64),
+                gone,
+                "{offset}"
+            );
         }
         assert_eq!(crate::sys::read(fd, buffer.span(0, 1)), gone);
         let answer = Map::new(Some(fd.as_fd()), 0, PAGE, PROT_READ, MAP_SHARED);
@@ -75,12 +86,16 @@ fn every_call_says_that_it_is_gone() {
         assert_eq!(sendfile(&null, fd, None, PAGE), gone);
     }
     for fd in [both, writer] {
-        for offset in [0, 8192, 65536, 69632] {
-            assert_eq!(pwrite(fd, buffer.span(0, PAGE), offset), gone, "{offset}");
+        for offset in [0, 2 * PAGE, 16 * PAGE, 17 * PAGE] {
+            assert_eq!(
+                pwrite(fd, buffer.span(0, PAGE), offset as i64),
+                gone,
+                "{offset}"
+            );
         }
         assert_eq!(crate::sys::write(fd, buffer.span(0, 1)), gone);
     }
-    for (offset, len) in [(8192, PAGE), (65536, PAGE), (0, 1 << 30)] {
+    for (offset, len) in [(2 * PAGE64, PAGE), (16 * PAGE64, PAGE), (0, 1 << 30)] {
         let answer = Map::shared_at(both, offset, len);
         assert_eq!(answer.err(), Some(Errno::NODEV), "{len} at {offset}");
     }
@@ -110,7 +125,7 @@ fn every_call_says_that_it_is_gone() {
         }
         // What has nothing to do has no way to fail.
         assert_eq!(fsync(fd), Ok(()));
-        assert_eq!(fdinfo(fd).size, 69632);
+        assert_eq!(fdinfo(fd).size, 17 * PAGE64);
     }
     assert_eq!(
         open_node(folder.node(), OFlags::RDWR).err(),
@@ -118,7 +133,7 @@ fn every_call_says_that_it_is_gone() {
     );
     assert_eq!(by_hand.open(OFlags::RDWR).err(), Some(Errno::NXIO));
     // Of all that, nothing got through.
-    assert_eq!(map.read(0..8192), pattern(8192));
+    assert_eq!(map.read(0..2 * PAGE), pattern(2 * PAGE));
 }
 
 /// All there is to ask for.
@@ -195,20 +210,20 @@ fn mappings_go_on() {
     let folder = device();
     let fd = folder.open();
     let (one, two) = (
-        Map::shared(&fd, 8192).expect("a mapping"),
-        Map::shared_at(&fd, 65536, PAGE).expect("a mapping"),
+        Map::shared(&fd, 2 * PAGE).expect("a mapping"),
+        Map::shared_at(&fd, 16 * PAGE64, PAGE).expect("a mapping"),
     );
     // One window was touched before, the other never was.
-    one.write(0, &pattern(8192));
+    one.write(0, &pattern(2 * PAGE));
     folder.destroy();
-    assert_eq!(one.read(0..8192), pattern(8192));
+    assert_eq!(one.read(0..2 * PAGE), pattern(2 * PAGE));
     assert_eq!(two.read(0..PAGE), [0; PAGE]);
     two.write(100, b"first touched when it was gone");
     // Pages that are fetched again are the same.
     one.advise(libc::MADV_DONTNEED).expect("DONTNEED");
-    assert_eq!(one.read(0..8192), pattern(8192));
+    assert_eq!(one.read(0..2 * PAGE), pattern(2 * PAGE));
     let mut child = Child::start(|| {
-        assert_eq!(one.read(0..8192), pattern(8192));
+        assert_eq!(one.read(0..2 * PAGE), pattern(2 * PAGE));
         assert_eq!(two.read(100..105), b"first");
         one.write(0, b"child");
     });
@@ -217,7 +232,7 @@ fn mappings_go_on() {
     // All that can be done to a mapping still can.
     let (head, mut tail) = one.split(PAGE);
     tail.move_onto(Map::anonymous(PAGE)).expect("a move");
-    assert_eq!(tail.read(0..PAGE), pattern(8192)[PAGE..]);
+    assert_eq!(tail.read(0..PAGE), pattern(2 * PAGE)[PAGE..]);
     head.protect(PROT_READ).expect("mprotect");
     head.protect(PROT_READ | PROT_WRITE).expect("mprotect");
     head.sync(libc::MS_SYNC).expect("msync");
@@ -233,33 +248,34 @@ fn mappings_go_on() {
 fn private_mappings_go_on() {
     let folder = device();
     let fd = folder.open();
-    put(&fd, 0, &pattern(8192));
+    put(&fd, 0, &pattern(2 * PAGE));
     let read_write = PROT_READ | PROT_WRITE;
-    let private = Map::new(Some(fd.as_fd()), 0, 8192, read_write, MAP_PRIVATE).expect("a mapping");
+    let private =
+        Map::new(Some(fd.as_fd()), 0, 2 * PAGE, read_write, MAP_PRIVATE).expect("a mapping");
     private.write(0, b"copied");
     folder.destroy();
     drop(fd);
     assert_eq!(private.read(0..6), b"copied");
-    assert_eq!(private.read(6..8192), pattern(8192)[6..]);
+    assert_eq!(private.read(6..2 * PAGE), pattern(2 * PAGE)[6..]);
     private.write(PAGE, b"now");
     assert_eq!(private.read(PAGE..PAGE + 3), b"now");
 }
 
 fn a_mapping_needs_neither_file_nor_folder() {
     let folder = device();
-    let map = Map::shared(folder.open(), 8192).expect("a mapping");
-    map.write(0, &pattern(8192));
+    let map = Map::shared(folder.open(), 2 * PAGE).expect("a mapping");
+    map.write(0, &pattern(2 * PAGE));
     // Two generations of children, of which only the last has it mapped in the end.
     let mut child = Child::start(|| {
         let mut grandchild = Child::start(|| {
-            assert_eq!(map.read(0..8192), pattern(8192));
+            assert_eq!(map.read(0..2 * PAGE), pattern(2 * PAGE));
             std::thread::sleep(Duration::from_millis(300));
-            assert_eq!(map.read(0..8192), pattern(8192));
+            assert_eq!(map.read(0..2 * PAGE), pattern(2 * PAGE));
         });
         assert_eq!(grandchild.wait(LIMIT), End::Status(0));
     });
     drop(folder);
-    assert_eq!(map.read(0..8192), pattern(8192));
+    assert_eq!(map.read(0..2 * PAGE), pattern(2 * PAGE));
     drop(map);
     assert_eq!(driver::unload(), Err(Errno::AGAIN));
     assert_eq!(child.wait(LIMIT), End::Status(0));
@@ -318,7 +334,7 @@ fn memory_goes_with_its_last_user() {
 
 fn destroyed_while_others_read_and_write() {
     let folder = Folder::new("test");
-    folder.window("one", "size=64K");
+    folder.window("one", "size=16pages");
     for _ in 0..20 {
         folder.build();
         let fd = folder.open();
@@ -327,15 +343,17 @@ fn destroyed_while_others_read_and_write() {
             let fd = fd.as_fd();
             let done = if writes { &written } else { &read };
             move || {
-                let buffer = Buffer::new(65536);
-                let span = buffer.span(0, 65536);
+                let buffer = Buffer::new(16 * PAGE);
+                let span = buffer.span(0, 16 * PAGE);
                 for _ in 0..1_000_000 {
                     match if writes {
                         pwrite(fd, span, 0)
                     } else {
                         pread(fd, span, 0)
                     } {
-                        Ok(65536) => done.number().fetch_add(1, Ordering::Relaxed),
+                        Ok(count) if count == buffer.len() => {
+                            done.number().fetch_add(1, Ordering::Relaxed)
+                        }
                         Err(Errno::NODEV) => return,
                         other => panic!("{other:?}"),
                     };
@@ -363,8 +381,8 @@ fn wait_until_each_did(count: u32, did: [&Map; 2]) {
 
 fn destroyed_while_others_map() {
     let folder = Folder::new("test");
-    folder.window("one", "size=64K");
-    folder.window("two", "size=64K memory=contiguous cache=writecombine");
+    folder.window("one", "size=16pages");
+    folder.window("two", "size=16pages memory=contiguous cache=writecombine");
     for _ in 0..20 {
         folder.build();
         let fd = folder.open();
@@ -373,11 +391,12 @@ fn destroyed_while_others_map() {
             let (fd, done) = (&fd, &done[me]);
             move || {
                 for round in 0..1_000_000_usize {
-                    let offset = (round % 2) as u64 * 65536;
-                    match Map::shared_at(fd, offset, 65536) {
+                    let offset = (round % 2) as u64 * 16 * PAGE64;
+                    match Map::shared_at(fd, offset, 16 * PAGE) {
                         Ok(map) => {
-                            map.write(round % 65536, &[1]);
-                            assert_eq!(map.read(round % 65536..round % 65536 + 1), [1]);
+                            let at = round % (16 * PAGE);
+                            map.write(at, &[1]);
+                            assert_eq!(map.read(at..at + 1), [1]);
                         }
                         Err(Errno::NODEV) => return,
                         other => panic!("{other:?}"),
@@ -397,8 +416,8 @@ fn destroyed_while_others_map() {
 
 fn live_is_toggled_from_two_sides() {
     let folder = Folder::new("test");
-    folder.window("one", "size=16K");
-    folder.window("two", "size=16K cache=noncached");
+    folder.window("one", "size=4pages");
+    folder.window("two", "size=4pages cache=noncached");
     let (opened, mapped) = (Map::common(), Map::common());
     let count = |it: &Map| it.number().load(Ordering::Relaxed);
     // At least so often, and until the user has had enough of it as well.
@@ -433,10 +452,10 @@ fn live_is_toggled_from_two_sides() {
                 Err(error) => panic!("open: {error}"),
             };
             opened.number().fetch_add(1, Ordering::Relaxed);
-            let answer = pwrite(&fd, buffer.span(0, 100), 16000);
+            let answer = pwrite(&fd, buffer.span(0, 100), 4 * PAGE as i64 - 384);
             assert!(matches!(answer, Ok(100) | Err(Errno::NODEV)), "{answer:?}");
-            for offset in [0, 16384] {
-                match Map::shared_at(&fd, offset, 16384) {
+            for offset in [0, 4 * PAGE64] {
+                match Map::shared_at(&fd, offset, 4 * PAGE) {
                     Ok(map) => {
                         map.write(5000, b"mine alone");
                         assert_eq!(map.read(5000..5010), b"mine alone");
@@ -465,7 +484,7 @@ fn live_is_toggled_from_two_sides() {
 
 fn windows_come_and_go_while_it_is_built() {
     let folder = Folder::new("test");
-    folder.window("fixed", "size=4K");
+    folder.window("fixed", "size=1page");
     let build = || {
         for round in 0..100 {
             match folder.set_live(if round % 2 == 0 { "1" } else { "0" }) {
@@ -502,21 +521,24 @@ fn windows_come_and_go_while_it_is_built() {
     all_end_well(&mut children);
     folder.destroy();
     folder.build();
-    assert_eq!(folder.shown().windows, ["0 fixed 0 4096 pages cached rw"]);
+    assert_eq!(
+        folder.shown().windows,
+        [format!("0 fixed 0 {PAGE} pages cached rw")]
+    );
 }
 
 fn making_and_destroying_loses_no_memory() {
     let cycle = |round: usize| {
         let folder = Folder::new("test");
-        folder.window("a", "size=64K");
-        folder.window("b", "size=64K memory=dma");
+        folder.window("a", "size=16pages");
+        folder.window("b", "size=16pages memory=dma");
         // To find a run takes the kernel long.
         if round % 10 == 0 {
-            folder.window("c", "size=64K memory=contiguous cache=writecombine");
+            folder.window("c", "size=16pages memory=contiguous cache=writecombine");
         }
         folder.build();
         let fd = folder.open();
-        let map = Map::shared_at(&fd, 65536, 65536).expect("a mapping");
+        let map = Map::shared_at(&fd, 16 * PAGE64, 16 * PAGE).expect("a mapping");
         drop(folder);
         map.write(0, b"used");
     };
@@ -534,7 +556,7 @@ fn a_number_is_free_when_its_node_is_gone() {
     let toggle = |name: &'static str| {
         Child::start(move || {
             let folder = Folder::new(name);
-            folder.window("one", "size=4K");
+            folder.window("one", "size=1page");
             for _ in 0..scaled(1000) {
                 folder.build();
                 folder.destroy();

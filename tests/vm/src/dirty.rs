@@ -6,7 +6,7 @@
 use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
 use crate::pagemap;
-use crate::sys::{Map, PAGE};
+use crate::sys::{Map, HUGE, PAGE};
 use libc::{MADV_DONTNEED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use std::os::fd::AsFd;
 
@@ -78,8 +78,8 @@ fn a_page_whose_neighbour_was_written_is_dirty_once_written() {
 }
 
 fn a_huge_page_is_dirty_as_a_whole() {
-    const SIZE: usize = 4 << 20;
-    let folder = Folder::live("dirty", &[("a", "size=4M")]);
+    const SIZE: usize = 2 * HUGE;
+    let folder = Folder::live("dirty", &[("a", &format!("size={SIZE}"))]);
     let map = Map::new(Some(folder.open().as_fd()), 0, SIZE, READ_WRITE, MAP_SHARED);
     let map = map.expect("a mapping");
     map.read(0..1);
@@ -89,6 +89,6 @@ fn a_huge_page_is_dirty_as_a_whole() {
     map.write(5 * PAGE, b"written");
     let dirty = dirty(&map);
     // As many as one entry of the page table has, which has one bit.
-    let huge: Vec<_> = (0..512).collect();
+    let huge: Vec<_> = (0..HUGE / PAGE).collect();
     assert!(dirty == huge || dirty == [5], "{dirty:?}");
 }

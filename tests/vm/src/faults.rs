@@ -11,7 +11,9 @@ use crate::held::{self, leaving_nothing, nothing_more_after};
 use crate::load::nothing_is_left;
 use crate::pci::Pci;
 use crate::report::fact;
-use crate::sys::{ioctl, ioctl_fd, pread, pwrite, readv, Buffer, Child, End, Map, PAGE};
+use crate::sys::{
+    ioctl, ioctl_fd, pread, pwrite, readv, Buffer, Child, End, Map, HUGE, PAGE, PAGE64,
+};
 use chrmem_uapi::abi::{self, SYNC_READ};
 use libc::{
     MADV_POPULATE_READ, MADV_POPULATE_WRITE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE,
@@ -246,29 +248,29 @@ fn build_once(folder: &Folder, fault: &Fault) -> Answer {
 }
 
 fn building_of_pages() {
-    build("pages", "size=40K");
+    build("pages", "size=10pages");
     build("huge pages", "size=5M");
-    build("pages, write-combined", "size=40K cache=writecombine");
-    build("tracked pages", "size=40K track=1");
+    build("pages, write-combined", "size=10pages cache=writecombine");
+    build("tracked pages", "size=10pages track=1");
 }
 
 fn building_of_one_run() {
-    build("one run", "size=40K memory=contiguous");
+    build("one run", "size=10pages memory=contiguous");
     build(
         "one run, not cached",
-        "size=40K memory=contiguous cache=noncached",
+        "size=10pages memory=contiguous cache=noncached",
     );
 }
 
 fn building_of_other_memory() {
-    build("DMA memory", "size=40K memory=dma");
+    build("DMA memory", "size=10pages memory=dma");
     let edu = Pci::find(0x1234, 0x11e8);
-    let device = format!("size=40K memory=dma device={}", edu.address());
+    let device = format!("size=10pages memory=dma device={}", edu.address());
     build("DMA memory of a device", &device);
     let bar = Pci::find(0x1af4, 0x1110).bar(2).start;
     build(
         "physical",
-        &format!("size=40K memory=physical address={bar:#x}"),
+        &format!("size=10pages memory=physical address={bar:#x}"),
     );
 }
 
@@ -282,7 +284,7 @@ fn the_first_dma_memory() {
                 |fault| {
                     driver::load_from(&module, "").expect("load");
                     let folder = Folder::new("test");
-                    folder.window("one", "size=8K memory=dma");
+                    folder.window("one", "size=2pages memory=dma");
                     let built = build_once(&folder, fault);
                     drop(folder);
                     driver::unload_soon().expect("unload");
@@ -296,7 +298,7 @@ fn the_first_dma_memory() {
 fn destroying() {
     leaving_nothing(|| {
         let folder = Folder::new("test");
-        folder.window("one", "size=40K");
+        folder.window("one", "size=10pages");
         each_of_both("destroy", |fault| {
             folder.build();
             let destroyed = fault.hits(|| folder.set_live("0"));
@@ -308,7 +310,7 @@ fn destroying() {
             destroyed
         });
         each_of_both("remove a live device", |fault| {
-            let folder = Folder::live("other", &[("one", "size=8K memory=dma")]);
+            let folder = Folder::live("other", &[("one", "size=2pages memory=dma")]);
             folder.remove_window("one").expect("rmdir");
             let removed = fault.hits(|| folder.remove());
             if removed.is_err() {
@@ -333,8 +335,8 @@ const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
 
 /// Devices with one window each, their sizes, and whether they can be mapped privately.
 const WINDOWS: [(&str, usize, bool); 5] = [
-    ("memory=pages size=40K", 10 * PAGE, true),
-    ("memory=pages size=40K track=1", 10 * PAGE, true),
+    ("memory=pages size=10pages", 10 * PAGE, true),
+    ("memory=pages size=10pages track=1", 10 * PAGE, true),
     ("memory=pages size=5M", 5 << 20, true),
     (
         "memory=contiguous cache=writecombine size=1M",
@@ -390,7 +392,7 @@ fn far(size: usize) -> (Map, Map, Map) {
 }
 
 /// Bytes that the entries of one page of a page table map.
-const TABLE: usize = 2 << 20;
+const TABLE: usize = HUGE;
 
 fn touching() {
     with_each_window(|_, fd, size, flags| {
@@ -426,16 +428,16 @@ fn touching() {
 
 /// Huge entries fit to the buffer, but not to the memory in it, which begins a page later.
 fn touching_a_buffer_that_is_no_whole_huge_pages() {
-    const SIZE: usize = 8 << 20;
+    const SIZE: usize = 4 * HUGE;
     leaving_nothing(|| {
-        let folder = Folder::live("test", &[("one", "size=8M")]);
+        let folder = Folder::live("test", &[("one", &format!("size={SIZE}"))]);
         let fd = folder.open();
         let bytes = pattern(SIZE);
         put(&fd, 0, &bytes);
         let bytes = &bytes[PAGE..];
         let part = argument(
             &[
-                4096_u64.to_ne_bytes(),
+                PAGE64.to_ne_bytes(),
                 (bytes.len() as u64).to_ne_bytes(),
                 [0; 8],
             ]
@@ -523,9 +525,9 @@ fn forking() {
 fn reading_and_writing() {
     // Copied at once, page by page, and through a buffer of the driver's.
     let bar = Pci::find(0x1af4, 0x1110).bar(2).start;
-    let physical = format!("size=8K memory=physical address={bar:#x}");
+    let physical = format!("size=2pages memory=physical address={bar:#x}");
     leaving_nothing(|| {
-        for settings in ["size=8K", "size=8K memory=dma", &physical] {
+        for settings in ["size=2pages", "size=2pages memory=dma", &physical] {
             let folder = Folder::live("test", &[("one", settings)]);
             let fd = folder.open();
             let len = 2 * PAGE;

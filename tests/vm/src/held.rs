@@ -14,7 +14,7 @@ type Counts = BTreeMap<String, u64>;
 /// Has something done with the driver as it always is, and asserts that it has nothing more afterwards.
 pub(crate) fn leaving_nothing(body: impl FnOnce()) {
     // Lists that grow, and the device that DMA memory is for, come with the first that needs them, and stay.
-    drop(Folder::live("first", &[("one", "size=4K memory=dma")]));
+    drop(Folder::live("first", &[("one", "size=1page memory=dma")]));
     nothing_more_after(body);
 }
 

@@ -106,7 +106,7 @@ fn writing_ends_at_the_end() {
     let size = SIZE as i64;
     assert_eq!(pwrite(&fd, buffer.span(0, 100), size - 10), Ok(10));
     assert_eq!(get(&fd, SIZE as u64 - 12, 12), b"\0\0xxxxxxxxxx");
-    for offset in [size, size + 1, size + 4096, i64::MAX - 100] {
+    for offset in [size, size + 1, size + PAGE as i64, i64::MAX - 100] {
         assert_eq!(
             pwrite(&fd, buffer.span(0, 100), offset),
             Err(Errno::NOSPC),

@@ -121,7 +121,7 @@ fn nobody_waits_for_the_building_of_a_device() {
     assert_eq!(other.wait(LIMIT), End::Status(0));
     assert!(!live(), "built before others were answered");
     // and not other devices.
-    drop(Folder::live("other", &[("one", "size=4K")]));
+    drop(Folder::live("other", &[("one", "size=1page")]));
     assert!(!live(), "built before another one");
     assert_eq!(child.wait(LIMIT), End::Status(0));
     assert!(live());

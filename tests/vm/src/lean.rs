@@ -7,7 +7,7 @@ use crate::folder::Folder;
 use crate::kinds::Cgroup;
 use crate::memory;
 use crate::report::fact;
-use crate::sys::PAGE;
+use crate::sys::{HUGE, PAGE};
 use rustix::io::Errno;
 use std::fs;
 use std::process::Command;
@@ -36,7 +36,7 @@ fn a_large_window_takes_little_more_than_its_bytes() {
     let beside = taken.saturating_sub(SIZE);
     // A window that takes nothing would not be there.
     assert!(taken + NOISE > SIZE, "{taken} bytes");
-    assert!(beside <= SIZE / 500 + 4096 + NOISE, "{beside} bytes");
+    assert!(beside <= SIZE / 500 + PAGE as u64 + NOISE, "{beside} bytes");
     fact(
         "lean",
         "bytes beside a window of 512 MiB (to about 1 MiB)",
@@ -50,7 +50,7 @@ fn a_small_window_takes_less_than_a_page_more() {
     let names: Vec<_> = (0..WINDOWS).map(|number| format!("w{number}")).collect();
     let windows: Vec<_> = names
         .iter()
-        .map(|name| (name.as_str(), "size=4K"))
+        .map(|name| (name.as_str(), "size=1page"))
         .collect();
     let make = |number| Folder::live(&format!("lean{number}"), &windows);
     let taken = taken(|| (0..DEVICES).map(make).collect::<Vec<_>>());
@@ -107,20 +107,22 @@ fn allocations(least: u32, body: impl FnOnce()) -> Vec<(u32, bool)> {
 
 fn a_huge_folio_that_is_not_there_is_asked_for_once() {
     // Less than the window: one of its folios is the first that cannot be had.
-    let cgroup = Cgroup::new("11M");
+    let cgroup = Cgroup::new(&(5 * HUGE + HUGE / 2).to_string());
+    let size = (6 * HUGE).to_string();
+    let order = (HUGE / PAGE).ilog2();
     let folder = Folder::new("lean");
-    folder.window("a", "size=12M");
+    folder.window("a", &format!("size={size}"));
     cgroup.run(|| {
-        let build = || drop(folder.cannot_be_built(Errno::NOMEM, &["window a", "12582912"]));
-        let asked = allocations(8, build);
+        let build = || drop(folder.cannot_be_built(Errno::NOMEM, &["window a", &size]));
+        let asked = allocations(order - 1, build);
         let first = asked.iter().position(|(_, there)| !there).expect("a limit");
         assert!(
-            first > 0 && asked[..=first].iter().all(|(order, _)| *order == 9),
+            first > 0 && asked[..=first].iter().all(|(it, _)| *it == order),
             "{asked:?}"
         );
         assert_eq!(
             asked.get(first + 1).map(|(order, _)| *order),
-            Some(8),
+            Some(order - 1),
             "{asked:?}"
         );
     });

@@ -81,7 +81,7 @@ fn a_mapping_keeps_the_driver() {
 }
 
 fn a_part_of_a_mapping_keeps_the_driver() {
-    driver::with("size=12288", || {
+    driver::with("size=3pages", || {
         let (head, rest) = Map::shared(driver::open(), 3 * PAGE)
             .expect("a mapping")
             .split(PAGE);
@@ -89,7 +89,7 @@ fn a_part_of_a_mapping_keeps_the_driver() {
         drop((head, tail));
         assert_eq!(unload(), Err(Errno::AGAIN));
         middle.write(0, b"the last page");
-        assert_eq!(get(driver::open(), 4096, 13), b"the last page");
+        assert_eq!(get(driver::open(), PAGE as u64, 13), b"the last page");
     });
 }
 

@@ -28,9 +28,9 @@ fn lock_down() {
 
 fn a_locked_down_kernel_gives_no_window_on_hardware() {
     let bar = Pci::find(0x1af4, 0x1110).bar(2).start;
-    let physical = format!("memory=physical address={bar:#x} size=4K");
+    let physical = format!("memory=physical address={bar:#x} size=1page");
     let edu = Pci::find(0x1234, 0x11e8);
-    let dma = format!("memory=dma device={} size=4K", edu.address());
+    let dma = format!("memory=dma device={} size=1page", edu.address());
     let refused = [&physical, &dma];
     let build = |settings: &str| drop(Folder::live("test", &[("one", settings)]));
     for settings in refused {
@@ -46,8 +46,8 @@ fn a_locked_down_kernel_gives_no_window_on_hardware() {
     // What reaches no hardware is as before.
     for settings in [
         "size=4M",
-        "size=64K memory=contiguous",
-        "size=64K memory=dma",
+        "size=16pages memory=contiguous",
+        "size=16pages memory=dma",
     ] {
         build(settings);
     }

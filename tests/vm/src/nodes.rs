@@ -65,9 +65,9 @@ fn all_of_a_window_is_of_its_node() {
     assert_eq!(nodes.len(), if boot::is_hardened() { 2 } else { 1 });
     for node in nodes {
         for settings in [
-            "size=4K",
-            "size=16K",
-            "size=1020K",
+            "size=1page",
+            "size=4pages",
+            "size=255pages",
             "size=2M",
             "size=5M",
             "size=1M memory=contiguous",
@@ -94,7 +94,7 @@ fn all_of_a_window_is_of_its_node() {
 fn a_node_that_is_not_there_is_refused() {
     for node in ["7", "1023", "1024", "0xffffffff"] {
         let folder = Folder::new("nodes");
-        folder.window("a", &format!("size=4K node={node}"));
+        folder.window("a", &format!("size=1page node={node}"));
         folder.cannot_be_built(
             Errno::NODEV,
             &["window a", "no node", "/sys/devices/system/node"],
@@ -103,9 +103,9 @@ fn a_node_that_is_not_there_is_refused() {
 }
 
 fn what_has_no_node_refuses_one() {
-    for settings in ["memory=dma", "memory=physical address=0xfebd1000"] {
+    for settings in ["memory=dma", "memory=physical address=0xfebd4000"] {
         let folder = Folder::new("nodes");
-        folder.window("a", &format!("size=4K node=0 {settings}"));
+        folder.window("a", &format!("size=1page node=0 {settings}"));
         folder.cannot_be_built(Errno::INVAL, &["window a", "node"]);
     }
 }

@@ -227,14 +227,14 @@ fn ask(fd: &OwnedFd, column: usize) {
 }
 
 fn pages_answer_as_ordinary_memory() {
-    for settings in ["size=64K", "size=64K memory=contiguous"] {
+    for settings in ["size=16pages", "size=16pages memory=contiguous"] {
         ask(&Folder::live("oracle", &[("w", settings)]).open(), 0);
     }
 }
 
 fn page_frames_answer_as_device_memory() {
     ask(
-        &Folder::live("oracle", &[("w", "size=64K memory=dma")]).open(),
+        &Folder::live("oracle", &[("w", "size=16pages memory=dma")]).open(),
         1,
     );
 }

@@ -4,14 +4,11 @@
 
 use crate::folder::{Folder, RAM_HAS_MODES};
 use crate::pci::Pci;
-use crate::sys::PAGE;
+use crate::sys::{HUGE, PAGE};
 use fastrand::Rng;
 
 /// The end of the largest device that there can be.
 pub(crate) const END_MAX: u64 = i64::MAX as u64 & !(PAGE as u64 - 1);
-
-/// Bytes that a huge page-table entry maps.
-const HUGE: usize = 2 << 20;
 
 /// Bytes of the memory that the machine's `ivshmem` device has in its BAR 2.
 const BAR: usize = 4 << 20;

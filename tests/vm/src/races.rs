@@ -252,7 +252,7 @@ fn destroy(it: &Racer<'_>) -> Result<(), Errno> {
 
 /// Makes a device of its own, and destroys it: numbers, names and memory that both have from the same place.
 fn another_device(it: &Racer<'_>) -> Result<(), Errno> {
-    let folder = Folder::live(&format!("other{}", it.index), &[("one", "size=4K")]);
+    let folder = Folder::live(&format!("other{}", it.index), &[("one", "size=1page")]);
     let fd = folder.open();
     it.buffer.write(0, b"its own");
     assert_eq!(pwrite(&fd, it.buffer.span(0, 7), 0), Ok(7));
@@ -372,13 +372,13 @@ fn every_two_at_once(settings: &str) {
 }
 
 fn every_two_at_once_on_pages() {
-    every_two_at_once("size=64K");
+    every_two_at_once("size=16pages");
 }
 
 fn every_two_at_once_on_page_frames() {
-    every_two_at_once("size=64K memory=dma");
+    every_two_at_once("size=16pages memory=dma");
 }
 
 fn every_two_at_once_on_tracked_pages() {
-    every_two_at_once("size=64K track=1");
+    every_two_at_once("size=16pages track=1");
 }

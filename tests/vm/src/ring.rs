@@ -99,7 +99,7 @@ fn a_writer_that_was_killed_is_succeeded() {
 }
 
 fn two_rings_carry_questions_and_answers() {
-    let folder = Folder::live("rings", &[("there", "size=4K"), ("back", "size=8K")]);
+    let folder = Folder::live("rings", &[("there", "size=1page"), ("back", "size=2pages")]);
     let node = folder.node();
     for window in [0, 1] {
         format(&open(&node, window).0).expect("a ring");
@@ -132,7 +132,7 @@ fn two_rings_carry_questions_and_answers() {
 }
 
 fn who_waits_for_a_device_that_goes_is_told() {
-    let folder = Folder::live("going", &[("one", "size=4K")]);
+    let folder = Folder::live("going", &[("one", "size=1page")]);
     let (memory, device) = open(folder.node(), 0);
     format(&memory).expect("a ring");
     let mut reader = Reader::attach(memory, device).expect("a ring");

@@ -56,7 +56,7 @@ fn loading_and_unloading_over_and_over() {
 
 fn making_and_destroying_over_and_over() {
     let folder = Folder::new("test");
-    folder.window("one", "size=8K");
+    folder.window("one", "size=2pages");
     loses_nothing("create/destroy rounds", scaled(10_000), |round| {
         folder.build();
         // Every way to have one, by turns: not used, opened, mapped beyond its end.

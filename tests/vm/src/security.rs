@@ -48,7 +48,7 @@ def open_it():
     fd = os.open(NODE, os.O_RDWR)
 def map_it():
     if fd is None: return False
-    mmap.mmap(fd, 4096)[0] = 1
+    mmap.mmap(fd, mmap.PAGESIZE)[0] = 1
 def notify():
     if fd is None: return False
     fcntl.ioctl(fd, NOTIFY)
@@ -94,8 +94,8 @@ attempt("be told addresses", address)
 attempt("read debugfs", read("/sys/kernel/debug/chrmem/chrmem-test"))
 attempt("read settings", read(CONFIG + "/test/windows/one/address"))
 attempt("make a node", node)
-attempt("make a device", make({"size": "4096"}))
-attempt("make a physical window", make({"size": "4096", "memory": "physical", "address": BAR}))
+attempt("make a device", make({"size": str(mmap.PAGESIZE)}))
+attempt("make a physical window", make({"size": str(mmap.PAGESIZE), "memory": "physical", "address": BAR}))
 attempt("load a module", load)
 "#;
 
@@ -160,7 +160,7 @@ const ANSWERS: [(&str, [&str; 6]); 10] = [
 
 fn who_can_do_what() {
     // Its first window has an address to tell.
-    let folder = Folder::live("test", &[("one", "memory=contiguous size=4K")]);
+    let folder = Folder::live("test", &[("one", "memory=contiguous size=1page")]);
     let bar = Pci::find(0x1af4, 0x1110).bar(2).start;
     let device =
         std::os::unix::fs::MetadataExt::rdev(&fs::metadata(folder.node()).expect("a node"));
@@ -207,7 +207,7 @@ fn who_can_do_what() {
 
 /// A cgroup whose rules let nobody open any device: what is open stays so, and nothing else is opened.
 fn a_container_s_device_rules_hold() {
-    let folder = Folder::live("test", &[("one", "size=4K")]);
+    let folder = Folder::live("test", &[("one", "size=1page")]);
     put(folder.open(), 0, b"shared");
     let program = r#"
 import ctypes, errno, mmap, os, struct
@@ -224,7 +224,7 @@ no = bpf(5, struct.pack("<IIQQ", 15, 2, ctypes.addressof(code), ctypes.addressof
 group = os.open("/tmp/cgroup/test", os.O_RDONLY | os.O_DIRECTORY)
 bpf(8, struct.pack("<IIII", group, no, 6, 0))
 early = os.open("/dev/chrmem-test", os.O_RDWR)
-m = mmap.mmap(early, 4096)
+m = mmap.mmap(early, mmap.PAGESIZE)
 with open("/tmp/cgroup/test/cgroup.procs", "w") as file:
     file.write(str(os.getpid()))
 for node in ["/dev/chrmem-test", "/dev/chrmem0"]:
@@ -255,7 +255,7 @@ assert m[:6] == b"shared" and os.pread(early, 6, 0) == b"shared"
 
 /// As for all character devices: who was given a number has access to what it stands for, and that may change.
 fn an_old_node_is_for_whichever_device_has_its_number() {
-    let old = Folder::live("old", &[("one", "size=4K")]);
+    let old = Folder::live("old", &[("one", "size=1page")]);
     let node = old.open_as(OFlags::PATH);
     let open = || {
         open_node(
@@ -264,11 +264,11 @@ fn an_old_node_is_for_whichever_device_has_its_number() {
         )
     };
     let (before, new) = (open().expect("open"), Folder::new("new"));
-    new.window("one", "size=8K fill=7");
+    new.window("one", "size=2pages fill=7");
     drop(old);
     assert_eq!(open().err(), Some(Errno::NXIO));
     new.build();
-    assert_eq!(get(open().expect("open"), 0, 8192), [7; 8192]);
+    assert_eq!(get(open().expect("open"), 0, 2 * PAGE), [7; 2 * PAGE]);
     // Not so for who had it open.
     assert_eq!(
         rustix::io::pread(&before, &mut [0; 1][..], 0),
@@ -310,13 +310,13 @@ fn asked_of_rawio(act: impl FnOnce()) -> Vec<String> {
 /// WINDOW answers callers that may not know the address, so the lack of that right is no event for the audit log.
 fn describing_a_window_is_not_audited() {
     const NOT_AUDITED: &str = "2";
-    let folder = Folder::live("test", &[("one", "memory=contiguous size=4K")]);
+    let folder = Folder::live("test", &[("one", "memory=contiguous size=1page")]);
     let device = folder.device();
     let asked = asked_of_rawio(|| drop(device.window(0).expect("WINDOW")));
     assert_eq!(asked, [NOT_AUDITED]);
     // To build a window on hardware is.
     let bar = Pci::find(0x1af4, 0x1110).bar(2).start;
-    let physical = format!("memory=physical address={bar:#x} size=4K");
+    let physical = format!("memory=physical address={bar:#x} size=1page");
     let asked = asked_of_rawio(|| drop(Folder::live("hardware", &[("one", &physical)])));
     assert_eq!(asked, ["0"]);
 }
@@ -338,20 +338,20 @@ fn nobody_is_told_an_address_of_the_kernel() {
     assert!(text >= 0xffff << 48 && data > text);
     let mut searched = 0;
     let log = Mark::now();
-    driver::with("size=8192 log_mappings=1", || {
+    driver::with("size=2pages log_mappings=1", || {
         let bar = Pci::find(0x1af4, 0x1110).bar(2).start;
-        let physical = format!("memory=physical address={bar:#x} size=64K");
+        let physical = format!("memory=physical address={bar:#x} size=16pages");
         let folder = Folder::live(
             "test",
             &[
-                ("pages", "size=64K"),
-                ("run", "size=64K memory=contiguous"),
-                ("dma", "size=64K memory=dma"),
+                ("pages", "size=16pages"),
+                ("run", "size=16pages memory=contiguous"),
+                ("dma", "size=16pages memory=dma"),
                 ("bar", &physical),
             ],
         );
         let fd = folder.open();
-        let map = Map::shared(&fd, 65536).expect("a mapping");
+        let map = Map::shared(&fd, 16 * PAGE).expect("a mapping");
         map.write(0, b"text");
         let own = fd.as_raw_fd();
         for path in [

@@ -3,13 +3,13 @@
 //! Tracked windows: who stores, wakes, and whoever asks is told where.
 
 use crate::dmabuf::export;
-use crate::driver::{fdinfo, get, pattern, put};
+use crate::driver::{fdinfo, get, in_bytes, pattern, put};
 use crate::folder::Folder;
 use crate::map::Disk;
 use crate::node::REGISTER;
 use crate::pagemap;
 use crate::scale::scaled;
-use crate::sys::{ioctl, ioctl32, pread, process_vm, Buffer, Child, End, Map, Span, PAGE};
+use crate::sys::{ioctl, ioctl32, pread, process_vm, Buffer, Child, End, Map, Span, PAGE, PAGE64};
 use chrmem::{Changes, Device, Errno};
 use chrmem_uapi::abi::{self, CHANGES};
 use fastrand::Rng;
@@ -560,11 +560,11 @@ fn a_look_is_of_a_range() {
     let folder = Folder::live(
         "track",
         &[
-            ("a", "size=16K track=1"),
-            ("b", "size=16K"),
-            ("c", "size=16K track=1 memory=contiguous"),
-            ("d", "size=8K track=1"),
-            ("e", "offset=1M size=16K track=1"),
+            ("a", "size=4pages track=1"),
+            ("b", "size=4pages"),
+            ("c", "size=4pages track=1 memory=contiguous"),
+            ("d", "size=2pages track=1"),
+            ("e", "offset=256pages size=4pages track=1"),
         ],
     );
     let device = folder.device();
@@ -576,37 +576,37 @@ fn a_look_is_of_a_range() {
     }
     let store_everywhere = || {
         for (map, window) in maps.iter().zip(&windows) {
-            for page in 0..(window.size / 4096) as usize {
-                map.write(page * 4096, &1_u32).expect("a store");
+            for page in 0..window.size as usize / PAGE {
+                map.write(page * PAGE, &1_u32).expect("a store");
             }
         }
     };
     store_everywhere();
     // Windows that are not tracked are left out, and no range is of two windows.
     let changes = device.changes(0).expect("CHANGES");
-    let k = |kib: u64| kib << 10;
+    let at = |page: u64| page * PAGE64;
     let four = [
-        (0, k(16)),
-        (k(32), k(48)),
-        (k(48), k(56)),
-        (k(1024), k(1040)),
+        (0, at(4)),
+        (at(8), at(12)),
+        (at(12), at(14)),
+        (at(256), at(260)),
     ];
     assert_eq!(pairs(&changes), four);
     // What is asked about need not be whole pages.
     for (range, expected) in [
-        (k(4)..k(8), vec![(k(4), k(8))]),
+        (at(1)..at(2), vec![(at(1), at(2))]),
         (100..101, vec![(100, 101)]),
-        (4095..4097, vec![(4095, 4097)]),
+        (at(1) - 1..at(1) + 1, vec![(at(1) - 1, at(1) + 1)]),
         (
-            k(16) - 1..k(32) + 1,
-            vec![(k(16) - 1, k(16)), (k(32), k(32) + 1)],
+            at(4) - 1..at(8) + 1,
+            vec![(at(4) - 1, at(4)), (at(8), at(8) + 1)],
         ),
         (
-            k(48) - 1..k(48) + 1,
-            vec![(k(48) - 1, k(48)), (k(48), k(48) + 1)],
+            at(12) - 1..at(12) + 1,
+            vec![(at(12) - 1, at(12)), (at(12), at(12) + 1)],
         ),
-        (k(60)..k(1024) + 1, vec![(k(1024), k(1024) + 1)]),
-        (k(1040) - 1..k(1040), vec![(k(1040) - 1, k(1040))]),
+        (at(15)..at(256) + 1, vec![(at(256), at(256) + 1)]),
+        (at(260) - 1..at(260), vec![(at(260) - 1, at(260))]),
     ] {
         let changes = device.changes_in(range.clone(), 0).expect("CHANGES");
         assert_eq!(pairs(&changes), expected, "{range:?}");
@@ -614,12 +614,12 @@ fn a_look_is_of_a_range() {
     // What is not in the range is left as it was, for the next look.
     let before = device.changes(0).expect("CHANGES").generation;
     store_everywhere();
-    let some = device.changes_in(k(4)..k(8), before).expect("CHANGES");
-    assert_eq!(pairs(&some), [(k(4), k(8))]);
+    let some = device.changes_in(at(1)..at(2), before).expect("CHANGES");
+    assert_eq!(pairs(&some), [(at(1), at(2))]);
     let all = device.changes(before).expect("CHANGES");
     assert_eq!(pairs(&all), four);
     // Where nothing is tracked, there is nothing to tell.
-    for range in [k(16)..k(32), k(20)..k(21), k(56)..k(1024)] {
+    for range in [at(4)..at(8), at(5)..at(5) + 1024, at(14)..at(256)] {
         let answer = device.changes_in(range.clone(), 0);
         assert_eq!(
             answer.unwrap_err().errno(),
@@ -630,10 +630,13 @@ fn a_look_is_of_a_range() {
 }
 
 fn windows_that_are_not_tracked_pay_nothing() {
-    let folder = Folder::live("track", &[("a", "size=64K"), ("b", "size=64K track=1")]);
+    let folder = Folder::live(
+        "track",
+        &[("a", "size=16pages"), ("b", "size=16pages track=1")],
+    );
     let device = folder.device();
     let [plain, tracked] =
-        [0, 65536].map(|at| Map::shared_at(&device, at, 65536).expect("a mapping"));
+        [0, 16 * PAGE64].map(|at| Map::shared_at(&device, at, 16 * PAGE).expect("a mapping"));
     let mut reader = Reader::new(&device);
     let before = fdinfo(&device).generation;
     for page in 0..16 {
@@ -651,8 +654,8 @@ fn windows_that_are_not_tracked_pay_nothing() {
 
 fn a_window_tells_that_it_is_tracked() {
     let folder = Folder::new("track");
-    folder.window("a", "size=4K");
-    folder.window("b", "size=4K track=1");
+    folder.window("a", "size=1page");
+    folder.window("b", "size=1page track=1");
     assert_eq!(
         (folder.get("a", "track"), folder.get("b", "track")),
         ("0".into(), "1".into())
@@ -670,9 +673,10 @@ fn a_window_tells_that_it_is_tracked() {
     assert_eq!(
         shown,
         [
-            "0 a 0 4096 pages cached rw",
-            "1 b 4096 4096 pages cached rw track"
+            "0 a 0 1page pages cached rw",
+            "1 b 1page 1page pages cached rw track"
         ]
+        .map(in_bytes)
     );
     let told: Vec<_> = folder
         .device()
@@ -693,7 +697,7 @@ fn what_cannot_be_tracked() {
         "memory=physical address=0xfed00000",
     ] {
         let folder = Folder::new("track");
-        folder.window_exactly("a", &format!("size=4K track=1 {settings}"));
+        folder.window_exactly("a", &format!("size=1page track=1 {settings}"));
         folder.cannot_be_built(Errno::INVAL, &["window a", "track"]);
     }
 }
@@ -737,7 +741,7 @@ fn looks_that_are_refused() {
             asked.look
         );
     }
-    let plain = Folder::live("plain", &[("a", "size=4K")]);
+    let plain = Folder::live("plain", &[("a", "size=1page")]);
     assert_eq!(
         Asked::new(0, 0, PAGE, 4).ask(plain.open()),
         Err(Errno::OPNOTSUPP)
@@ -799,7 +803,7 @@ fn pins_that_last_are_refused() {
     };
     assert_eq!(register(&tracked().node()), "EFAULT");
     assert_eq!(
-        register(&Folder::live("plain", &[("a", "size=4K")]).node()),
+        register(&Folder::live("plain", &[("a", "size=1page")]).node()),
         "registered"
     );
 }
