@@ -2,7 +2,7 @@
 
 //! How many tests passed and failed.
 
-/// One test in so many may be left out on another processor.
+/// One test in so many may be left out on another processor or with other pages.
 const LEFT_OUT_AT_MOST: u64 = 20;
 
 /// Adds up what test programs report.
@@ -51,8 +51,8 @@ impl Count {
         self.passed + self.failed + self.ignored
     }
 
-    /// Takes the tests off that do not run on this processor: those of the table `left_out`, each with its reason, and no
-    /// others. Where all tests were to run, the table must be true and short. `text` is the output.
+    /// Takes the tests off that do not run on this processor, or with pages of this size: those of the table `left_out`, each with
+    /// its reason, and no others. Where all tests were to run, the table must be true and short. `text` is the output.
     pub(crate) fn leave_out(
         &mut self,
         what: &str,

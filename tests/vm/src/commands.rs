@@ -79,8 +79,8 @@ pub(crate) fn printed(arguments: &[&str]) -> String {
 }
 
 /// How the command prints the size of so many pages.
-fn size_of(pages: usize) -> String {
-    format!("{}K", pages * PAGE >> 10)
+fn kib(pages: usize) -> String {
+    format!("{}K", pages * PAGE / 1024)
 }
 
 /// The words of each line that the command printed.
@@ -162,7 +162,7 @@ fn info_describes_the_device() {
     let generation = driver::generation();
     let expected: [&[&str]; 8] = [
         &["version", "1"],
-        &["size", &size_of(1)],
+        &["size", &kib(1)],
         &["generation", &generation.to_string()],
         &["mappings", "1"],
         &["windows", "1"],
@@ -170,16 +170,7 @@ fn info_describes_the_device() {
         &[
             "INDEX", "NAME", "OFFSET", "SIZE", "MEMORY", "CACHE", "ACCESS", "ADDRESS",
         ],
-        &[
-            "0",
-            "buffer",
-            "0x0",
-            &size_of(1),
-            "pages",
-            "cached",
-            "rw",
-            "-",
-        ],
+        &["0", "buffer", "0x0", &kib(1), "pages", "cached", "rw", "-"],
     ];
     assert_eq!(words(&["info"]), expected);
     drop(map);
@@ -429,7 +420,7 @@ fn list_has_every_device() {
     let map = Map::shared(driver::open(), SIZE).expect("a mapping");
     fs::create_dir("/sys/kernel/config/chrmem/half").expect("a folder");
     let generation = driver::generation().to_string();
-    let (one, two) = (size_of(1), size_of(2));
+    let (one, two) = (kib(1), kib(2));
     let whole = 1024 + 6 * PAGE / 1024;
     let camera = format!("/dev/chrmem-camera {whole}K 0 0 a:{one} b:{two} c:1M d:{one} and 2 more");
     let expected = [
@@ -859,7 +850,7 @@ fn changes_tells_what_was_stored() {
     frames.copy_from(0, b"x").expect("room");
     let text = printed(&["changes", "camera", "--since", &since]);
     let (lines, generation) = text.split_at(text.find("generation").expect("the last line"));
-    let size = size_of(1);
+    let size = kib(1);
     assert_eq!(lines, format!("frames+0x0 {size}\nmore+0x0 {size}\n"));
     assert_ne!(generation, nothing);
     // A part of a page, of a window.
@@ -1017,7 +1008,7 @@ fn maps_draws_destroyed_devices_and_files() {
         "{picture}"
     );
     assert!(
-        line.contains(&format!("{} at {PAGE:#x}", size_of(1))),
+        line.contains(&format!("{} at {PAGE:#x}", kib(1))),
         "{picture}"
     );
     assert!(lines.contains(&"/dev/chrmem-old: 0 mappings"), "{picture}");
@@ -1253,7 +1244,7 @@ fn watch_shows_changes_and_restores_the_terminal() {
     let watching = Watching::new(&["camera", "--interval=20ms"]);
     watching.sees("\x1b[?1049h");
     watching.sees("/dev/chrmem-camera");
-    watching.sees(&format!("── header, {} ─", size_of(1)));
+    watching.sees(&format!("── header, {} ─", kib(1)));
     // What lies between is drawn already, or not at all.
     watching.sees("hello, w");
     watching.sees("atcher");
@@ -1305,7 +1296,7 @@ fn watch_ends_with_control_c_and_outlives_its_device() {
 
 fn watch_restores_the_terminal_also_after_a_signal() {
     let watching = Watching::new(&["--interval=1000s"]);
-    watching.sees(&format!("── buffer, {} ─", size_of(1)));
+    watching.sees(&format!("── buffer, {} ─", kib(1)));
     // The child is `setsid`, which may have needed a process of its own to become a leader.
     shell("kill -TERM $(pidof chrmem)");
     watching.sees("\x1b[?1049l");

@@ -187,7 +187,7 @@ fn main() -> ExitCode {
     }
     // After it, no module can be loaded: ours is not signed.
     trials.extend(of_file(&("lockdown", lockdown::TESTS)));
-    let left_out = elsewhere::left_out(std::env::consts::ARCH);
+    let left_out = elsewhere::left_out(std::env::consts::ARCH, sys::PAGE);
     let trials = trials.into_iter().map(|trial| {
         let is_left_out = left_out.iter().any(|(name, _)| *name == trial.name());
         trial.with_ignored_flag(is_left_out)

@@ -458,7 +458,7 @@ impl Disk {
     /// Makes the disk.
     pub(crate) fn new() -> Self {
         let modprobe = Command::new("modprobe")
-            .args(["brd", "rd_nr=1", &format!("rd_size={}", 256 * PAGE >> 10)])
+            .args(["brd", "rd_nr=1", &format!("rd_size={}", 256 * PAGE / 1024)])
             .status();
         assert!(modprobe.expect("modprobe runs").success());
         Self
