@@ -23,6 +23,8 @@ pub(crate) struct Arch {
     pub(crate) cc: &'static str,
     /// The packages that build modules for it on another architecture. The configuration tells whether a C library is there.
     pub(crate) cross: &'static [&'static str],
+    /// The packages that pack for it on another architecture: tools, and the libraries that the command is linked with.
+    pub(crate) packing: &'static [&'static str],
     /// What make needs on another architecture to give a kernel tree Debian's own configuration. The 32-bit vDSO is part
     /// of that.
     pub(crate) environment: &'static [&'static str],
@@ -76,6 +78,11 @@ static AMD64: Arch = Arch {
         "gcc-x86-64-linux-gnu",
         "libc6-dev-amd64-cross",
     ],
+    packing: &[
+        "binutils-x86-64-linux-gnu",
+        "libc6:amd64",
+        "libgcc-s1:amd64",
+    ],
     environment: &[],
     // The QXL device is a module of its own.
     emulator: &["qemu-system-x86", "qemu-system-modules-spice"],
@@ -115,6 +122,11 @@ static ARM64: Arch = Arch {
         "gcc-14-aarch64-linux-gnu",
         "gcc-aarch64-linux-gnu",
         "libc6-dev-arm64-cross",
+    ],
+    packing: &[
+        "binutils-aarch64-linux-gnu",
+        "libc6:arm64",
+        "libgcc-s1:arm64",
     ],
     environment: &[
         // There is no such compiler: its name alone keeps the vDSO for 32-bit programs, which clang compiles.

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 use anyhow::Result;
 use fs_err as fs;
 
-use crate::arch::Arch;
+use crate::arch::{self, Arch};
 use crate::vm;
 use crate::{driver, kernel, workspace};
 
@@ -23,6 +23,9 @@ use crate::{driver, kernel, workspace};
 pub(crate) struct Args {
     /// What to make, if not all.
     parts: Vec<Part>,
+    /// The architecture of the packages for Debian, as `vm` takes it.
+    #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = arch::parse)]
+    arch: &'static Arch,
     /// Check what was made: install, use and purge each package in a Debian tree and in the VM.
     #[arg(long)]
     test: bool,
@@ -51,12 +54,23 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
         show(&crates::make()?);
     }
     if wanted(Part::Debs) {
-        let (lab, chrmem) = vm::lab_and(Arch::native(), kernel::STOCK, build::chrmem)?;
+        let (lab, (chrmem, here)) = vm::lab_and(args.arch, kernel::STOCK, || {
+            Ok((build::chrmem(args.arch)?, build::chrmem(Arch::native())?))
+        })?;
         let module = driver::build(&lab)?;
-        let debs = debs::make(&lab, &chrmem, &module)?;
+        let debs = debs::make(&debs::Built {
+            lab: &lab,
+            chrmem: &chrmem,
+            here: &here,
+            module: &module,
+        })?;
         show(&debs.files);
         if args.test {
-            trial::run(&lab, &chrmem, &debs)?;
+            if args.arch.is_foreign() {
+                trial::emulated(&lab, &debs)?;
+            } else {
+                trial::run(&lab, &chrmem, &debs)?;
+            }
             println!("the packages passed their trials");
         }
     }

@@ -10,6 +10,7 @@ use anyhow::{ensure, Context, Result};
 use duct::cmd;
 use fs_err as fs;
 
+use crate::arch::Arch;
 use crate::progress::{logged, Step};
 use crate::root::is_root;
 use crate::stage::{self, Stage};
@@ -51,9 +52,9 @@ pub(crate) fn install(args: &Args) -> Result<ExitCode> {
     module(&tree, &build, &release, &stage)?;
     let command = match &args.command {
         Some(file) => file.clone(),
-        None => dist::build::chrmem()?,
+        None => dist::build::chrmem(Arch::native())?,
     };
-    stage::user_space(&stage, &command, "/usr/local")?;
+    stage::user_space(&stage, &command, &command, "/usr/local")?;
     if args.stage.is_some() {
         println!("{}", stage.dir().display());
         return Ok(ExitCode::SUCCESS);

@@ -10,9 +10,12 @@ use anyhow::{ensure, Context, Result};
 use duct::{cmd, Expression};
 
 /// The commands, without `cargo xtask`. The longest comes last.
-const PARTS: [&[&str]; 4] = [
+const PARTS: [&[&str]; 7] = [
     &["dist", "--test"],
+    &["dist", "debs", "--arch", "arm64", "--test"],
     &["test", "--kernel", "7.2"],
+    &["test", "--arch", "arm64"],
+    &["test", "--arch", "arm64", "--kernel", "16k"],
     &["mutants"],
     &["test", "--kernel", "debug"],
 ];

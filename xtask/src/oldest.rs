@@ -30,6 +30,7 @@ directory = "/run/chrmem/crates"
 pub(crate) fn check() -> Result<()> {
     let tree = Tree::get(&Recipe {
         purpose: "with the oldest Rust",
+        other: None,
         packages: &["cargo"],
         kernel: None,
     })?;

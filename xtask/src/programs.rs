@@ -99,7 +99,7 @@ fn executables_of(
 }
 
 /// A run of cargo that compiles for an architecture.
-fn cargo<'a>(arch: &Arch, args: impl IntoIterator<Item = &'a str>) -> duct::Expression {
+pub(crate) fn cargo<'a>(arch: &Arch, args: impl IntoIterator<Item = &'a str>) -> duct::Expression {
     let cargo = duct::cmd(workspace::cargo(), args);
     if !arch.is_foreign() {
         return cargo;
@@ -110,7 +110,7 @@ fn cargo<'a>(arch: &Arch, args: impl IntoIterator<Item = &'a str>) -> duct::Expr
 }
 
 /// What cargo is told so that it compiles for an architecture, once that can be done here.
-fn target(arch: &Arch) -> Result<Vec<String>> {
+pub(crate) fn target(arch: &Arch) -> Result<Vec<String>> {
     if !arch.is_foreign() {
         return Ok(Vec::new());
     }

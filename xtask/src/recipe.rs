@@ -86,7 +86,9 @@ pub(crate) fn packages(arch: &Arch) -> Vec<&'static [&'static str]> {
 pub(crate) fn guest_packages() -> Vec<&'static [&'static str]> {
     // What the kernel is built with, its tests are, too.
     const BASE: &[&str] = &["?essential", "gcc", "make", "binutils", "kmod", "xz-utils"];
-    let mut packages = vec![BASE, CERTIFICATES, FIRST_STEPS];
+    // What makes and removes the group of the packages that are tried there.
+    const GROUPS: &[&str] = &["systemd-standalone-sysusers", "passwd"];
+    let mut packages = vec![BASE, GROUPS, CERTIFICATES, FIRST_STEPS];
     packages.extend(PROGRAMS);
     packages
 }

@@ -64,11 +64,12 @@ impl Stage {
     }
 }
 
-/// Puts the command and all that goes with it below `prefix`, `/usr` or `/usr/local`.
-pub(crate) fn user_space(stage: &Stage, chrmem: &Path, prefix: &str) -> Result<()> {
+/// Puts the command and all that goes with it below `prefix`, `/usr` or `/usr/local`. `here` is the same command for this
+/// machine: it writes its manual pages and completions.
+pub(crate) fn user_space(stage: &Stage, chrmem: &Path, here: &Path, prefix: &str) -> Result<()> {
     stage.program(chrmem, &format!("{prefix}/bin/chrmem"))?;
     let pages = stage.folder(&format!("{prefix}/share/man/man1"))?;
-    cmd!(chrmem, "man", &pages).run()?;
+    cmd!(here, "man", &pages).run()?;
     ensure!(
         pages.join("chrmem.1").exists(),
         "the command made no manual page"
@@ -87,7 +88,7 @@ pub(crate) fn user_space(stage: &Stage, chrmem: &Path, prefix: &str) -> Result<(
         ("zsh", format!("zsh/{zsh}/_chrmem")),
         ("fish", "fish/vendor_completions.d/chrmem.fish".to_owned()),
     ] {
-        let script = cmd!(chrmem, "completions", shell).stdout_capture().run()?;
+        let script = cmd!(here, "completions", shell).stdout_capture().run()?;
         stage.write(&format!("{prefix}/share/{file}"), script.stdout)?;
     }
     stage.copy(

@@ -5,6 +5,7 @@
 use anyhow::{Context, Result};
 use fs_err as fs;
 
+use crate::arch::Arch;
 use crate::cache::{self, Lock};
 use crate::debian::{self, apt_progress, Installation};
 use crate::kernel::Kernel;
@@ -19,6 +20,8 @@ const REVISION: u32 = 1;
 pub(crate) struct Recipe<'a> {
     /// What it is for, to be shown.
     pub(crate) purpose: &'a str,
+    /// Another architecture, of which packages can be asked for as well.
+    pub(crate) other: Option<&'a Arch>,
     /// Packages of the release.
     pub(crate) packages: &'a [&'a str],
     /// A kernel, of which the tree gets the modules.
@@ -36,8 +39,9 @@ impl Tree {
     /// The tree of this recipe, made if it is not there.
     pub(crate) fn get(recipe: &Recipe<'_>) -> Result<Self> {
         let key = format!(
-            "{REVISION} {} {:?} {:?} {}",
+            "{REVISION} {} {:?} {:?} {:?} {}",
             recipe::SUITE,
+            recipe.other.map(|arch| arch.name),
             recipe.packages,
             recipe.kernel.map(Kernel::record),
             recipe::AVAILABLE
@@ -66,11 +70,12 @@ impl Tree {
 }
 
 fn make(recipe: &Recipe<'_>, root: &Root, home: &std::path::Path) -> Result<()> {
+    let architectures = recipe.other.map(|arch| [Arch::native().name, arch.name]);
     let installation = Installation {
         purpose: recipe.purpose,
         packages: recipe.packages.to_vec(),
         without: &[],
-        architectures: &[],
+        architectures: architectures.as_ref().map_or(&[], |both| &both[..]),
         unpacked: None,
     };
     debian::install(&installation, root.dir(), &home.join("debian.log"))?;

@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use duct::cmd;
 
+use crate::arch::Arch;
 use crate::progress::{logged, Step};
-use crate::workspace;
+use crate::{programs, workspace};
 
 /// The command, built such that the same source gives the same bytes wherever the checkout is.
-pub(crate) fn chrmem() -> Result<PathBuf> {
+pub(crate) fn chrmem(arch: &Arch) -> Result<PathBuf> {
     let step = Step::new("compiling the command for others", None);
     let target = workspace::target()?.join("release-build");
     let home = workspace::cargo_home()?;
@@ -20,21 +21,20 @@ pub(crate) fn chrmem() -> Result<PathBuf> {
         format!("--remap-path-prefix={}=/cargo", home.display()),
         "-Cstrip=symbols".to_owned(),
     ];
-    let cargo = cmd!(
-        workspace::cargo(),
-        "build",
-        "--release",
-        "--locked",
-        "--package",
-        "chrmem-cli",
-        "--target-dir",
-        &target
-    )
-    .dir(workspace::dir())
-    .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    let dir = target.to_str().context("a path that is no text")?;
+    let args = ["build", "--release", "--locked", "--package", "chrmem-cli"];
+    let other = programs::target(arch)?;
+    let args = args.into_iter().chain(["--target-dir", dir]);
+    let cargo = programs::cargo(arch, args.chain(other.iter().map(String::as_str)))
+        .dir(workspace::dir())
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     logged(&cargo, &target.with_extension("log"), |_| {})?;
     step.done();
-    Ok(target.join("release/chrmem"))
+    let built = match arch.is_foreign() {
+        true => target.join(arch.target),
+        false => target,
+    };
+    Ok(built.join("release/chrmem"))
 }
 
 /// The time that goes into all that is packed: that of the last commit, unless the environment sets one.

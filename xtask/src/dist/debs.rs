@@ -8,6 +8,7 @@ use anyhow::{ensure, Context, Result};
 use fs_err as fs;
 
 use super::build;
+use crate::arch::Arch;
 use crate::kernels;
 use crate::progress::{logged, Step};
 use crate::root::Bind;
@@ -17,18 +18,14 @@ use crate::tree::{Recipe, Tree};
 use crate::workspace;
 
 /// Debian's tools.
-pub(super) const TOOLS: Recipe<'_> = Recipe {
-    purpose: "where packages are made",
-    packages: &[
-        "debhelper",
-        "dh-sequence-dkms",
-        "dh-sequence-installsysusers",
-        "dpkg-dev",
-        "lintian",
-        "mandoc",
-    ],
-    kernel: None,
-};
+const TOOLS: &[&str] = &[
+    "debhelper",
+    "dh-sequence-dkms",
+    "dh-sequence-installsysusers",
+    "dpkg-dev",
+    "lintian",
+    "mandoc",
+];
 
 /// The tree where they are made sees these.
 const SOURCE: &str = "/run/chrmem/debs/source";
@@ -42,17 +39,36 @@ pub(super) struct Debs {
     pub(super) tools: Tree,
 }
 
+/// What was built, to be packed.
+pub(super) struct Built<'a> {
+    /// The lab in which the module was built.
+    pub(super) lab: &'a Lab,
+    /// The command for its architecture.
+    pub(super) chrmem: &'a Path,
+    /// The same for this machine.
+    pub(super) here: &'a Path,
+    /// The module.
+    pub(super) module: &'a Path,
+}
+
 /// Makes the packages from what was built.
-pub(super) fn make(lab: &Lab, chrmem: &Path, module: &Path) -> Result<Debs> {
-    let tools = Tree::get(&TOOLS)?;
+pub(super) fn make(built: &Built<'_>) -> Result<Debs> {
+    let arch = built.lab.arch;
+    let other = arch.is_foreign().then_some(arch);
+    let tools = Tree::get(&Recipe {
+        purpose: "where packages are made",
+        other,
+        packages: &[TOOLS, other.map_or(&[], |arch| arch.packing)].concat(),
+        kernel: None,
+    })?;
     let step = Step::new("packing for Debian", None);
     let work = tempfile::tempdir_in(super::folder()?)?;
     let time = build::time()?;
-    lay_out(lab, chrmem, module, &time, work.path())?;
-    pack(&tools, &time, work.path())?;
+    lay_out(built, &time, work.path())?;
+    pack(&tools, arch, &time, work.path())?;
     let mut files = Vec::new();
     let version = version()?;
-    for name in names(lab) {
+    for name in names(built.lab) {
         let file = fs::read_dir(work.path())?
             .filter_map(Result::ok)
             .map(|entry| entry.path())
@@ -71,8 +87,8 @@ pub(super) fn make(lab: &Lab, chrmem: &Path, module: &Path) -> Result<Debs> {
     step.done();
     // The same again must be the same.
     let again = tempfile::tempdir_in(super::folder()?)?;
-    lay_out(lab, chrmem, module, &time, again.path())?;
-    pack(&tools, &time, again.path())?;
+    lay_out(built, &time, again.path())?;
+    pack(&tools, arch, &time, again.path())?;
     for file in &files {
         let second = again.path().join(file.file_name().unwrap_or_default());
         ensure!(
@@ -84,13 +100,16 @@ pub(super) fn make(lab: &Lab, chrmem: &Path, module: &Path) -> Result<Debs> {
     Ok(Debs { files, tools })
 }
 
-/// The packages' names.
-fn names(lab: &Lab) -> [String; 3] {
-    [
+/// The packages' names. What is the same for all architectures is made on their own machines.
+fn names(lab: &Lab) -> Vec<String> {
+    let mut names = vec![
         "chrmem".into(),
         format!("chrmem-modules-{}", lab.kernel.packaged()),
-        "chrmem-dkms".into(),
-    ]
+    ];
+    if !lab.arch.is_foreign() {
+        names.push("chrmem-dkms".into());
+    }
+    names
 }
 
 /// The version of all of them.
@@ -104,15 +123,16 @@ pub(super) fn version() -> Result<String> {
 }
 
 /// Lays out a source package in `work`, with what was built in it.
-fn lay_out(lab: &Lab, chrmem: &Path, module: &Path, time: &str, work: &Path) -> Result<()> {
+fn lay_out(built: &Built<'_>, time: &str, work: &Path) -> Result<()> {
+    let lab = built.lab;
     let source = Stage::empty(work.join("source"))?;
     let release = lab.kernel.packaged();
     let version = version()?;
     let user_space = Stage::empty(source.dir().join("built/chrmem"))?;
-    stage::user_space(&user_space, chrmem, "/usr")?;
+    stage::user_space(&user_space, built.chrmem, built.here, "/usr")?;
     source.write(
         &format!("built/modules/lib/modules/{release}/updates/chrmem.ko"),
-        fs::read(module)?,
+        fs::read(built.module)?,
     )?;
     dkms(&source)?;
     let texts = workspace::dir().join("LICENSES");
@@ -196,7 +216,7 @@ fn dkms(source: &Stage) -> Result<()> {
 }
 
 /// Makes the packages of the source package in `work`.
-fn pack(tools: &Tree, time: &str, work: &Path) -> Result<()> {
+fn pack(tools: &Tree, arch: &Arch, time: &str, work: &Path) -> Result<()> {
     let binds = [Bind::writable(work, DEBS)];
     let argv = [
         "env",
@@ -204,7 +224,11 @@ fn pack(tools: &Tree, time: &str, work: &Path) -> Result<()> {
         SOURCE,
         &format!("SOURCE_DATE_EPOCH={time}"),
         "dpkg-buildpackage",
-        "--build=binary",
+        match arch.is_foreign() {
+            true => "--build=any",
+            false => "--build=binary",
+        },
+        &format!("--host-arch={}", arch.name),
         "--no-sign",
         "--no-check-builddeps",
     ];

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 
-//! Tries the packages: each alone in a clean Debian, DKMS in the lab's, and all together in the VM.
+//! Tries the packages: each alone in a clean Debian, DKMS in the lab's, and all together in the VM. Those for another
+//! architecture are tried in its VM only.
 
 use std::path::Path;
 
@@ -52,6 +53,7 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
     lint(debs)?;
     let user = Tree::get(&Recipe {
         purpose: "that packages are tried on",
+        other: None,
         packages: USER,
         kernel: Some(&lab.kernel),
     })?;
@@ -99,6 +101,27 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
         fs::copy(&file, share.path().join(name))?;
     }
     machine(lab, &user, debs, share.path())
+}
+
+/// Tries packages for another architecture: in its VM, which has a Debian of unpacked packages.
+pub(super) fn emulated(lab: &Lab, debs: &Debs) -> Result<()> {
+    lint(debs)?;
+    let share = tempfile::tempdir_in(super::folder()?)?;
+    let tests = workspace::dir().join("dist/tests");
+    let scripts = ["clean.sh", "emulated.sh"].map(|name| tests.join(name));
+    for file in scripts.iter().chain(&debs.files) {
+        let name = file.file_name().unwrap_or_default();
+        fs::copy(file, share.path().join(name))?;
+    }
+    let args = Args {
+        arch: lab.arch,
+        share: Some(share.path().to_owned()),
+        no_load: true,
+        ..Args::default()
+    };
+    let mut job = Job::new(&args, lab, &[])?;
+    job.command(["sh", "-c", "exec sh /share/emulated.sh 2>&1"])?;
+    in_machine(job)
 }
 
 /// A package's name, and that of its file.
@@ -193,6 +216,12 @@ fn machine(lab: &Lab, user: &Tree, debs: &Debs, share: &Path) -> Result<()> {
         "-euc",
         "exec 2>&1; sh /share/user.sh; sh /share/own.sh",
     ])?;
+    in_machine(job)?;
+    reader.compare()
+}
+
+/// Runs what tries packages in the VM.
+fn in_machine(job: Job<'_>) -> Result<()> {
     let step = Step::new("trying all packages in the VM", None);
     let log = super::folder()?.join("user.log");
     let outcome = job.run(fs::File::create(&log)?.into_parts().0)?;
@@ -203,7 +232,6 @@ fn machine(lab: &Lab, user: &Tree, debs: &Debs, share: &Path) -> Result<()> {
         outcome.status,
         crate::progress::tail(&log)
     );
-    reader.compare()?;
     step.done();
     Ok(())
 }
