@@ -6,7 +6,7 @@ use crate::driver::{get, pattern, put};
 use crate::folder::{Folder, RAM_HAS_MODES};
 use crate::pagetable::{PageTables, CACHED, NONCACHED, WRITECOMBINE};
 use crate::pci::Pci;
-use crate::sys::{Child, End, Map, PAGE, PAGE64};
+use crate::sys::{Child, End, Map, PAGE};
 use chrmem::CacheMode;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use rustix::io::Errno;
@@ -212,7 +212,8 @@ fn physical_ranges_are_listed_with_their_mode() {
     let bar = shared_memory();
     assert_eq!(listed(&bar), []);
     for (cache, _) in MODES {
-        let range = bar.start + 2 * PAGE64..bar.start + 2 * PAGE64 + SIZE as u64;
+        let start = bar.start + 2 * PAGE as u64;
+        let range = start..start + SIZE as u64;
         let settings = format!(
             "memory=physical cache={cache} address={:#x} size={SIZE}",
             range.start
