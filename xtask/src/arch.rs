@@ -193,11 +193,6 @@ impl Arch {
     }
 }
 
-/// Reads an architecture from the command line.
-pub(crate) fn parse(name: &str) -> Result<&'static Arch> {
-    Arch::named(name)
-}
-
 /// The name of the architecture to use if none is given.
 pub(crate) fn default() -> &'static str {
     Arch::native().name

@@ -36,7 +36,7 @@ const SHOWN: &[&str] = &["mapping", "records"];
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// The machine's architecture, as `vm` takes it
-    #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = arch::parse)]
+    #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = Arch::named)]
     arch: &'static Arch,
     /// Measure only what the goals are about, and fail if a count is not what was written down
     #[arg(long)]

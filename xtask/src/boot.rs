@@ -130,13 +130,7 @@ pub(crate) fn run_all(
         }
     }
     at_once(runs, |(boot, listed, job)| {
-        let page = kernel::page_size(kernel).and_then(|size| size.parse::<usize>().ok());
-        let left_out = elsewhere::left_out(lab.arch.processor, page.unwrap_or(4096));
-        let all = filter.is_empty() && (kernel == kernel::STOCK || page.is_some());
-        boot_tests(lab, kernel, boot, listed, job, |count, what, text| {
-            count.leave_out(what, text, &left_out, all);
-        })
-        .unwrap_or_else(Count::broken)
+        boot_tests(lab, kernel, boot, listed, job, filter.is_empty()).unwrap_or_else(Count::broken)
     })
 }
 
@@ -202,14 +196,14 @@ fn prepare<'a>(
     Ok(job)
 }
 
-/// Boots, and runs the tests.
+/// Boots, and runs the tests: all that there are, or some.
 fn boot_tests(
     lab: &Lab,
     kernel: &str,
     boot: &Boot,
     listed: Option<u64>,
     job: Job<'_>,
-    leave_out: impl Fn(&mut Count, &str, &str),
+    all: bool,
 ) -> Result<Count> {
     let output = Tee::of(&boot.label());
     let outcome = job.run(output.clone())?;
@@ -229,7 +223,10 @@ fn boot_tests(
     let listed = listed.or_else(|| running(&text)).unwrap_or_default();
     let what = format!("VM tests ({label})");
     let ran = count.all();
-    leave_out(&mut count, &what, &text);
+    let page = kernel::page_size(kernel).and_then(|size| size.parse::<usize>().ok());
+    let left_out = elsewhere::left_out(lab.arch.processor, page.unwrap_or(4096));
+    let all = all && (kernel == kernel::STOCK || page.is_some());
+    count.leave_out(&what, &text, &left_out, all);
     count.judge(&what, outcome.status == 0);
     if ran < listed {
         eprintln!("error: of {listed} {what}, {ran} ran");

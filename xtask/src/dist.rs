@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// What to make, if not all.
     parts: Vec<Part>,
     /// The architecture of the packages for Debian, as `vm` takes it.
-    #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = arch::parse)]
+    #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = Arch::named)]
     arch: &'static Arch,
     /// Check what was made: install, use and purge each package in a Debian tree and in the VM.
     #[arg(long)]

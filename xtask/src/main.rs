@@ -78,7 +78,7 @@ enum Command {
     /// From a fresh machine to the running demo, and its transcript.
     Demo {
         /// The machine's architecture, as `vm` takes it.
-        #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = arch::parse)]
+        #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = Arch::named)]
         arch: &'static Arch,
         /// Draw the transcript into a file, too.
         #[arg(long, value_name = "FILE")]
@@ -87,7 +87,7 @@ enum Command {
     /// From a fresh machine to a verdict: the host tests, then the VM tests.
     Test {
         /// The machine's architecture, as `vm` takes it. Another than this machine's has the VM tests alone.
-        #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = arch::parse)]
+        #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = Arch::named)]
         arch: &'static Arch,
         /// The kernel, as `vm` takes it. `debug` has VM tests of its own, and does without the host tests; a series has the VM tests
         /// alone.

@@ -24,19 +24,8 @@ pub(crate) struct Programs {
     pub(crate) examples: Vec<PathBuf>,
 }
 
-/// Builds the program `name` of a package; `stderr` says whether cargo may speak.
-fn build(arch: &Arch, package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
-    build_for(arch, kernel::STOCK, package, name, stderr)
-}
-
-/// The same, for the kernel called `kernel`.
-fn build_for(
-    arch: &Arch,
-    kernel: &str,
-    package: &str,
-    name: &str,
-    stderr: bool,
-) -> Result<PathBuf> {
+/// Builds the program `name` of a package for the kernel called `kernel`; `stderr` says whether cargo may speak.
+fn build(arch: &Arch, kernel: &str, package: &str, name: &str, stderr: bool) -> Result<PathBuf> {
     let step = Step::new(format!("compiling {name}"), None);
     let built = executables_of(&workspace::dir(), arch, kernel, package, &[], stderr)?;
     step.done();
@@ -47,15 +36,9 @@ fn build_for(
 }
 
 /// Builds a package, or what `which` says of it: the programs that came out.
-fn executables(arch: &Arch, package: &str, which: &[&str], stderr: bool) -> Result<Vec<PathBuf>> {
-    executables_of(
-        &workspace::dir(),
-        arch,
-        kernel::STOCK,
-        package,
-        which,
-        stderr,
-    )
+fn executables(arch: &Arch, package: &str, which: &[&str]) -> Result<Vec<PathBuf>> {
+    let dir = workspace::dir();
+    executables_of(&dir, arch, kernel::STOCK, package, which, true)
 }
 
 /// The same, of the workspace in `dir`, for the kernel called `kernel`.
@@ -120,13 +103,13 @@ pub(crate) fn target(arch: &Arch) -> Result<Vec<String>> {
 
 /// The command line, `chrmem`.
 pub(crate) fn chrmem(arch: &Arch) -> Result<PathBuf> {
-    build(arch, "chrmem-cli", "chrmem", true)
+    build(arch, kernel::STOCK, "chrmem-cli", "chrmem", true)
 }
 
 /// The command line as it is installed: what it costs by itself must not be in what it measures.
 pub(crate) fn optimized_chrmem(arch: &Arch) -> Result<PathBuf> {
     let step = Step::new("compiling chrmem", None);
-    let built = executables(arch, "chrmem-cli", &["--release"], true)?;
+    let built = executables(arch, "chrmem-cli", &["--release"])?;
     step.done();
     built
         .into_iter()
@@ -136,7 +119,7 @@ pub(crate) fn optimized_chrmem(arch: &Arch) -> Result<PathBuf> {
 
 /// The VM tests, `chrmem-vm-tests`.
 pub(crate) fn tests(arch: &Arch, kernel: &str) -> Result<PathBuf> {
-    build_for(arch, kernel, "chrmem-tests-vm", "chrmem-vm-tests", true)
+    build(arch, kernel, "chrmem-tests-vm", "chrmem-vm-tests", true)
 }
 
 /// The VM tests of the workspace in `dir`, built in `target`.
@@ -194,7 +177,7 @@ pub(crate) fn fsx(arch: &Arch) -> Result<PathBuf> {
 /// The library's examples.
 pub(crate) fn examples(arch: &Arch) -> Result<Vec<PathBuf>> {
     let step = Step::new("compiling the examples", None);
-    let built = executables(arch, "chrmem", &["--examples"], true)?;
+    let built = executables(arch, "chrmem", &["--examples"])?;
     step.done();
     Ok(built)
 }
@@ -203,7 +186,7 @@ pub(crate) fn examples(arch: &Arch) -> Result<Vec<PathBuf>> {
 pub(crate) fn all(arch: &Arch, kernel: &str) -> Result<Programs> {
     let mut commands = vec![chrmem(arch)?];
     commands.extend(Some(fsx_path(arch)?).filter(|path| path.exists()));
-    match build_for(arch, kernel, "chrmem-tests-vm", "chrmem-vm-tests", false) {
+    match build(arch, kernel, "chrmem-tests-vm", "chrmem-vm-tests", false) {
         Ok(tests) => commands.push(tests),
         Err(error) => eprintln!("lab: going on without the VM tests: {error:#}"),
     }

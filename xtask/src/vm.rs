@@ -18,7 +18,7 @@ use crate::{kernel, programs};
 #[derive(Clone, clap::Args)]
 pub(crate) struct Args {
     /// The guest's architecture, as Debian calls it: `amd64` or `arm64`.
-    #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = arch::parse)]
+    #[arg(long, value_name = "NAME", default_value = arch::default(), value_parser = Arch::named)]
     pub(crate) arch: &'static Arch,
     /// How the guest's processor is made; KVM where a probe shows that it works, TCG otherwise.
     #[arg(long)]
