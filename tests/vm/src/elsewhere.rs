@@ -43,7 +43,6 @@ const NOT_ON_16K: &[(&str, &str)] = &[
     ("guide::README.md", SMALL),
     ("guide::cli/README.md", SMALL),
     ("guide::docs/configfs.md", SMALL),
-    ("guide::docs/guide/files.md", "4096 bytes are to be a page"),
     ("guide::docs/guide/lifetime.md", SMALL),
     ("guide::docs/guide/mmap.md", SIZES),
     ("guide::docs/guide/pages.md", SMALL),
