@@ -82,6 +82,14 @@ pub(crate) fn objects() -> BTreeMap<String, u64> {
         .collect()
 }
 
+/// Who has allocated most of what is in a cache, where the kernel keeps such a list: `slab_debug=U`.
+pub(crate) fn allocators(cache: &str) -> String {
+    let file = format!("/sys/kernel/debug/slab/{cache}/alloc_traces");
+    let text = fs::read_to_string(file).unwrap_or_default();
+    // One allocator a paragraph, those with most objects first.
+    text.split("\n\n").take(8).collect::<Vec<_>>().join("\n\n")
+}
+
 /// A line of `/proc/meminfo`, in bytes.
 pub(crate) fn meminfo(key: &str) -> u64 {
     let text = fs::read_to_string("/proc/meminfo").expect("/proc");
