@@ -6,7 +6,7 @@
 use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
 use crate::pagemap;
-use crate::sys::{Map, HUGE, PAGE};
+use crate::sys::{Map, HUGE, HUGE_PAGES, PAGE};
 use libc::{MADV_DONTNEED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use std::os::fd::AsFd;
 
@@ -89,6 +89,6 @@ fn a_huge_page_is_dirty_as_a_whole() {
     map.write(5 * PAGE, b"written");
     let dirty = dirty(&map);
     // As many as one entry of the page table has, which has one bit.
-    let huge: Vec<_> = (0..HUGE / PAGE).collect();
+    let huge: Vec<_> = (0..HUGE_PAGES).collect();
     assert!(dirty == huge || dirty == [5], "{dirty:?}");
 }

@@ -9,7 +9,7 @@ use crate::pagemap;
 use crate::pagetable::PageTables;
 use crate::pci::Pci;
 use crate::scale::scaled;
-use crate::sys::{Child, End, Map, HUGE, PAGE, PAGE64};
+use crate::sys::{Child, End, Map, HUGE, HUGE_PAGES, PAGE, PAGE64};
 use libc::{MAP_SHARED, PROT_NONE, PROT_READ, PROT_WRITE};
 use rustix::thread::disable_transparent_huge_pages;
 use std::os::fd::{AsFd, OwnedFd};
@@ -96,9 +96,6 @@ fn map(fd: &OwnedFd, first: usize, pages: usize) -> Map {
 const SIZE: usize = 2 * HUGE;
 const PAGES: usize = SIZE / PAGE;
 
-/// Pages that a huge entry maps.
-const TABLE: usize = HUGE / PAGE;
-
 /// Bytes of DMA memory: as much as the kernel has in one run where none was set aside at boot. With pages of 4 KiB that are
 /// two huge entries, else one.
 const DMA_SIZE: usize = match PAGE {
@@ -118,10 +115,10 @@ fn each_frame_is_where_it_belongs() {
         }
         for (first, pages) in [
             (1, PAGES - 1),
-            (TABLE - 1, 2),
-            (TABLE, TABLE),
+            (HUGE_PAGES - 1, 2),
+            (HUGE_PAGES, HUGE_PAGES),
             (3, PAGES - 24),
-            (TABLE + 188, 100),
+            (HUGE_PAGES + 188, 100),
         ] {
             check(&map(fd, first, pages), first);
         }
@@ -155,10 +152,10 @@ fn parts_go_and_change_and_the_rest_stays() {
         middle.renew(fd, 102 * PAGE as u64).expect("a mapping");
         check(&head, 0);
         check(&read_only, 101);
-        check(&tail, TABLE + 102);
+        check(&tail, HUGE_PAGES + 102);
         let mut child = Child::start(|| {
             check(&middle, 102);
-            check(&tail, TABLE + 102);
+            check(&tail, HUGE_PAGES + 102);
             tail.write(8, b"child");
         });
         assert_eq!(child.wait(LIMIT), End::Status(0));

@@ -6,6 +6,7 @@ use crate::driver::{self, fdinfo, get, pattern, put};
 use crate::folder::Folder;
 use crate::map::Disk;
 use crate::pci::Pci;
+use crate::plan::END_MAX;
 use crate::sys::{pread, process_vm, pwrite, Buffer, Child, End, Map, Span, PAGE, PAGE64};
 use crate::{iomem, memory, pagemap};
 use chrmem::MemoryKind;
@@ -333,7 +334,7 @@ fn physical_memory_that_cannot_be_had() {
         (1 << 63, PAGE64, width_error),
         (0_u64.wrapping_sub(PAGE64), PAGE64, width_error),
         (0_u64.wrapping_sub(PAGE64), 2 * PAGE64, width_error),
-        (2 * PAGE64, i64::MAX as u64 & !(PAGE64 - 1), width_error),
+        (2 * PAGE64, END_MAX, width_error),
         (1, PAGE64, (Errno::INVAL, "not a whole number of pages")),
         (
             last.start + 1,

@@ -4,7 +4,7 @@
 
 use crate::driver::{self, get, mappings, put};
 use crate::scale::scaled;
-use crate::sys::{pread, pwrite, Buffer, Child, End, Map, HUGE, PAGE};
+use crate::sys::{pread, pwrite, Buffer, Child, End, Map, HUGE, HUGE_PAGES, PAGE};
 use chrmem::Device;
 use libc::{MADV_DONTNEED, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use std::fs;
@@ -27,11 +27,8 @@ crate::tests! {
 
 const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
 
-/// Pages of a run that one page-table entry maps.
-const TABLE: usize = HUGE / PAGE;
-
 /// Pages of the device: two such runs, and some.
-const PAGES: usize = 2 * TABLE + 200;
+const PAGES: usize = 2 * HUGE_PAGES + 200;
 
 /// Bytes of the device.
 const SIZE: usize = PAGES * PAGE;
@@ -90,12 +87,12 @@ fn one_call_carries_it_all() {
             pread(
                 fd,
                 buffer.span(0, 3 * PAGE),
-                (TABLE - 1) as i64 * PAGE as i64 - 4
+                (HUGE_PAGES - 1) as i64 * PAGE as i64 - 4
             ),
             Ok(3 * PAGE)
         );
-        assert_eq!(buffer.read(4..12), name(TABLE - 1));
-        assert_eq!(buffer.read(PAGE + 4..PAGE + 12), name(TABLE));
+        assert_eq!(buffer.read(4..12), name(HUGE_PAGES - 1));
+        assert_eq!(buffer.read(PAGE + 4..PAGE + 12), name(HUGE_PAGES));
     });
 }
 
@@ -118,11 +115,11 @@ fn each_page_is_where_it_belongs_in_a_mapping_of_a_part() {
     on_a_large_device(|fd| {
         for (first, pages) in [
             (1, PAGES - 1),
-            (TABLE - 1, 2),
-            (TABLE, TABLE),
-            (TABLE, TABLE + 200),
-            (3, 2 * TABLE - 24),
-            (2 * TABLE - 1, 201),
+            (HUGE_PAGES - 1, 2),
+            (HUGE_PAGES, HUGE_PAGES),
+            (HUGE_PAGES, HUGE_PAGES + 200),
+            (3, 2 * HUGE_PAGES - 24),
+            (2 * HUGE_PAGES - 1, 201),
         ] {
             check(&map(fd, first, pages, MAP_SHARED), first);
         }
@@ -164,10 +161,10 @@ fn parts_go_and_change_and_the_rest_stays() {
         assert_eq!(middle.advise(MADV_DONTNEED), Ok(()));
         check(&head, 0);
         check(&read_only, 101);
-        check(&tail, TABLE + 102);
+        check(&tail, HUGE_PAGES + 102);
         let mut child = Child::start(|| {
             check(&middle, 102);
-            check(&tail, TABLE + 102);
+            check(&tail, HUGE_PAGES + 102);
             tail.write(8, b"child");
         });
         assert_eq!(child.wait(Duration::from_secs(60)), End::Status(0));
@@ -194,7 +191,14 @@ fn private_stores_stay_private() {
             map(fd, 0, PAGES, MAP_PRIVATE),
             map(fd, 0, PAGES, MAP_SHARED),
         );
-        for page in [0, 1, TABLE - 1, TABLE, TABLE + 188, PAGES - 1] {
+        for page in [
+            0,
+            1,
+            HUGE_PAGES - 1,
+            HUGE_PAGES,
+            HUGE_PAGES + 188,
+            PAGES - 1,
+        ] {
             private.write(page * PAGE, b"private!");
             assert_eq!(shared.read(page * PAGE..page * PAGE + 8), name(page));
             assert_eq!(get(fd, (page * PAGE) as u64, 8), name(page));
@@ -219,7 +223,7 @@ fn all_of_it_without_huge_pages() {
 fn a_mapping_that_is_made_at_once_is_like_any() {
     on_a_large_device(|fd| {
         // In a huge folio, across the border of two, and where pages are single ones.
-        for first in [0, 100, TABLE - 7, 2 * TABLE - 14, PAGES - 16] {
+        for first in [0, 100, HUGE_PAGES - 7, 2 * HUGE_PAGES - 14, PAGES - 16] {
             for _ in 0..3 {
                 let whole = map(fd, first, 16, MAP_SHARED);
                 check(&whole, first);
@@ -328,7 +332,7 @@ fn the_kernel_is_told_to_split_it() {
             assert_eq!(huge_bytes(&map), 2 * HUGE, "{command}");
         }
         for advice in [libc::MADV_COLD, libc::MADV_PAGEOUT] {
-            assert_eq!(map.advise_page(TABLE + 88, advice), Ok(()));
+            assert_eq!(map.advise_page(HUGE_PAGES + 88, advice), Ok(()));
             check(&map, 0);
         }
     });

@@ -7,7 +7,7 @@ use crate::folder::Folder;
 use crate::kinds::Cgroup;
 use crate::memory;
 use crate::report::fact;
-use crate::sys::{HUGE, PAGE};
+use crate::sys::{HUGE, HUGE_PAGES, PAGE};
 use rustix::io::Errno;
 use std::fs;
 use std::process::Command;
@@ -109,7 +109,7 @@ fn a_huge_folio_that_is_not_there_is_asked_for_once() {
     // Less than the window: one of its folios is the first that cannot be had.
     let cgroup = Cgroup::new(&(5 * HUGE + HUGE / 2).to_string());
     let size = (6 * HUGE).to_string();
-    let order = (HUGE / PAGE).ilog2();
+    let order = HUGE_PAGES.ilog2();
     let folder = Folder::new("lean");
     folder.window("a", &format!("size={size}"));
     cgroup.run(|| {

@@ -5,6 +5,7 @@
 use crate::driver::{self, get, load, major, put, shown_of, unload_soon, users};
 use crate::kmsg::Mark;
 use crate::node::MadeByHand;
+use crate::plan::END_MAX;
 use crate::scale::scaled;
 use crate::sys::{PAGE, PAGE64};
 use crate::{memory, sys};
@@ -169,14 +170,13 @@ fn bad_parameters() {
 fn the_limit_is_for_all_together() {
     let [one, two, three] = [1, 2, 3].map(|pages| (pages * PAGE).to_string());
     let limit = |pages: usize| format!("limit={}", pages * PAGE - 1);
-    let largest = i64::MAX as u64 & !(PAGE64 - 1);
     driver::without(|| {
         for (parameters, limit, word) in [
             ("", limit(1), one.as_str()),
             (&format!("size={}", PAGE + 1), limit(2), &two),
             ("devices=3", limit(3), &three),
             (
-                &format!("devices=4096 size={largest}"),
+                &format!("devices=4096 size={END_MAX}"),
                 "limit=1".into(),
                 "bytes",
             ),

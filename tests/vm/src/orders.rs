@@ -6,7 +6,7 @@
 use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
 use crate::pagemap;
-use crate::sys::{pread, pwrite, Buffer, Child, End, Map, HUGE, PAGE};
+use crate::sys::{pread, pwrite, Buffer, Child, End, Map, HUGE_PAGES, PAGE};
 use libc::{MADV_DONTNEED, MAP_POPULATE, MAP_PRIVATE, MAP_SHARED, PROT_READ, PROT_WRITE};
 use rustix::fs::OFlags;
 use std::os::fd::{AsFd, OwnedFd};
@@ -25,16 +25,13 @@ crate::tests! {
 
 const READ_WRITE: i32 = PROT_READ | PROT_WRITE;
 
-/// Pages of a huge page.
-const TABLE: usize = HUGE / PAGE;
-
 /// Pages of one folio: of each order up to that of a huge page.
 fn orders() -> impl Iterator<Item = usize> {
-    (0..=TABLE.ilog2()).map(|order| 1 << order)
+    (0..=HUGE_PAGES.ilog2()).map(|order| 1 << order)
 }
 
 /// Pages that are not those of one folio: several, each of another order, or many.
-const MIXED: [usize; 6] = [3, 15, 100, 255, TABLE + 1, 2 * TABLE - 1];
+const MIXED: [usize; 6] = [3, 15, 100, 255, HUGE_PAGES + 1, 2 * HUGE_PAGES - 1];
 
 /// The settings of the kinds of memory that are in folios.
 const KINDS: [&str; 2] = ["", "memory=contiguous"];
@@ -107,7 +104,7 @@ fn one_touch_maps_a_folio() {
 }
 
 fn a_folio_is_mapped_as_far_as_the_mapping_goes() {
-    for pages in [32, 128, TABLE] {
+    for pages in [32, 128, HUGE_PAGES] {
         on(pages, |fd| {
             // One mapping before and one behind it, in which nothing is to appear.
             let place = Map::anonymous(2 * pages * PAGE);
@@ -146,7 +143,7 @@ fn each_part_is_where_it_belongs() {
 fn at_an_odd_address() {
     for pages in orders().chain(MIXED) {
         on(pages, |fd| {
-            for odd in [1, 7, TABLE - 1] {
+            for odd in [1, 7, HUGE_PAGES - 1] {
                 let (_odd, place) = Map::anonymous((pages + odd) * PAGE).split(odd * PAGE);
                 let mut moved = map(fd, 0, pages, MAP_SHARED);
                 // Some of it is mapped before, where it fits.
@@ -160,7 +157,7 @@ fn at_an_odd_address() {
 }
 
 fn parts_go_and_change_and_the_rest_stays() {
-    for pages in [16, 64, 256, TABLE, 2 * TABLE - 1] {
+    for pages in [16, 64, 256, HUGE_PAGES, 2 * HUGE_PAGES - 1] {
         on(pages, |fd| {
             let whole = map(fd, 0, pages, MAP_SHARED);
             check(&whole, 0);
@@ -184,7 +181,7 @@ fn parts_go_and_change_and_the_rest_stays() {
 }
 
 fn a_fork_and_a_private_copy() {
-    for pages in [16, 256, TABLE, 255] {
+    for pages in [16, 256, HUGE_PAGES, 255] {
         on(pages, |fd| {
             let (shared, private) = (
                 map(fd, 0, pages, MAP_SHARED),

@@ -4,11 +4,11 @@
 
 use crate::folder::{Folder, RAM_HAS_MODES};
 use crate::pci::Pci;
-use crate::sys::{HUGE, PAGE};
+use crate::sys::{HUGE, PAGE, PAGE64};
 use fastrand::Rng;
 
 /// The end of the largest device that there can be.
-pub(crate) const END_MAX: u64 = i64::MAX as u64 & !(PAGE as u64 - 1);
+pub(crate) const END_MAX: u64 = i64::MAX as u64 & !(PAGE64 - 1);
 
 /// Bytes of the memory that the machine's `ivshmem` device has in its BAR 2.
 const BAR: usize = 4 << 20;

@@ -4,7 +4,9 @@
 
 use crate::driver::{get, pattern, put};
 use crate::folder::Folder;
-use crate::sys::{pread, process_vm, pwrite, Buffer, Child, End, Map, HUGE, PAGE, PAGE64};
+use crate::sys::{
+    pread, process_vm, pwrite, Buffer, Child, End, Map, HUGE, HUGE_PAGES, PAGE, PAGE64,
+};
 use crate::{kmsg, memory, pagemap};
 use libc::{MADV_DONTNEED, MADV_HWPOISON};
 use rustix::io::Errno;
@@ -29,13 +31,10 @@ const FREE: u64 = 1 << 10;
 /// Windows of each kind of ordinary pages: how many pages, other settings, and the page of them that fails.
 const WINDOWS: [(usize, &str, usize); 4] = [
     (64, "", 20),
-    (2 * TABLE, "", TABLE + 188),
+    (2 * HUGE_PAGES, "", HUGE_PAGES + 188),
     (64, "memory=contiguous", 20),
     (64, "cache=writecombine", 20),
 ];
-
-/// Pages of a huge page.
-const TABLE: usize = HUGE / PAGE;
 
 /// What the kernel knows of a page frame.
 fn flags(frame: u64) -> u64 {
@@ -196,7 +195,7 @@ fn a_page_that_failed_is_not_accessed() {
 }
 
 fn a_huge_page_is_mapped_around_a_page_that_failed() {
-    let (_folder, fd, size) = device(2 * TABLE, "");
+    let (_folder, fd, size) = device(2 * HUGE_PAGES, "");
     let map = Map::shared(&fd, size).expect("a mapping");
     fail(&map, 3);
     let (own, other) = map.split(HUGE);

@@ -19,7 +19,7 @@ crate::tests! {
 /// How often something else in the kernel may have more objects than before: what each round loses, the next ones lose, too.
 const OTHERS: usize = 2;
 
-/// Does `round` so often, and some times before to let the kernel settle. Asserts that nothing is lost: not one object in four rounds, or 64
+/// Does `round` so often, and some times before to let the kernel settle. Asserts that nothing is lost each time: not one object in four rounds, or 64
 /// in all if that is more, nor one page in eight, or [`memory::SWING`] bytes in all if that is more, as it is in less than two thousand
 /// rounds.
 fn loses_nothing(what: &str, rounds: usize, round: impl Fn(usize)) {

@@ -38,6 +38,9 @@ pub(crate) const PAGE64: u64 = PAGE as u64;
 /// Bytes that one page-table entry maps in the place of a table of pages.
 pub(crate) const HUGE: usize = PAGE / 8 * PAGE;
 
+/// Pages that such an entry maps.
+pub(crate) const HUGE_PAGES: usize = HUGE / PAGE;
+
 /// Which the `libc` crate does not know everywhere.
 const SYS_MSEAL: libc::c_long = 462;
 

@@ -6,6 +6,7 @@
 use crate::driver::{fdinfo, get, in_bytes, pattern, put};
 use crate::folder::{Folder, RAM_HAS_MODES};
 use crate::memory;
+use crate::plan::END_MAX;
 use crate::sys::{pread, pwrite, readv, seek, writev, Buffer, Child, End, Map, PAGE, PAGE64};
 use chrmem::Device;
 use libc::{MAP_PRIVATE, MAP_SHARED, PROT_NONE, PROT_READ, PROT_WRITE};
@@ -628,7 +629,7 @@ fn windows_that_cannot_be() {
     let pages = "not a whole number of pages";
     let beyond = "beyond the largest offset";
     let (less, more) = (PAGE - 1, PAGE + 1);
-    let (top, last) = (END - PAGE64, 0_u64.wrapping_sub(PAGE64));
+    let (top, last) = (END_MAX - PAGE64, 0_u64.wrapping_sub(PAGE64));
     for (settings, why) in [
         ("", empty),
         ("size=0", empty),
@@ -641,9 +642,9 @@ fn windows_that_cannot_be() {
         (&format!("offset={less} size=1page"), pages),
         ("offset=18446744073709551615 size=1page", pages),
         ("size=0x8000000000000000", beyond),
-        (&format!("size={END:#x} offset=1page"), beyond),
+        (&format!("size={END_MAX:#x} offset=1page"), beyond),
         (&format!("size={last:#x}"), beyond),
-        (&format!("offset={END:#x} size=1page"), beyond),
+        (&format!("offset={END_MAX:#x} size=1page"), beyond),
         (&format!("offset={top:#x} size=2pages"), beyond),
         ("offset=0x8000000000000000 size=1page", beyond),
         (&format!("offset={last:#x} size=1page"), beyond),
@@ -675,12 +676,12 @@ fn windows_that_overlap() {
         ("offset=1page size=2pages", "offset=1page size=1page"),
         ("offset=0 size=16pages", "offset=2pages size=1page"),
         (
-            &format!("offset=0 size={END:#x}"),
-            &format!("offset={:#x} size=1page", END - PAGE64),
+            &format!("offset=0 size={END_MAX:#x}"),
+            &format!("offset={:#x} size=1page", END_MAX - PAGE64),
         ),
         (
-            &format!("offset={:#x} size=2pages", END - 2 * PAGE64),
-            &format!("offset={:#x} size=1page", END - PAGE64),
+            &format!("offset={:#x} size=2pages", END_MAX - 2 * PAGE64),
+            &format!("offset={:#x} size=1page", END_MAX - PAGE64),
         ),
     ] {
         // Whichever of them was made first, the one that lies behind is the one that overlaps.
@@ -728,64 +729,68 @@ fn a_bad_window_takes_the_others_with_it() {
     assert!(memory::free() + (54 << 20) < before);
 }
 
-/// The end of the largest device.
-const END: u64 = i64::MAX as u64 & !(PAGE64 - 1);
-
 /// Eight pages at the end of the largest device, and one at its start.
 fn as_high_as_can_be() -> Folder {
-    let high = format!("offset={} size=8pages", END - 8 * PAGE64);
+    let high = format!("offset={} size=8pages", END_MAX - 8 * PAGE64);
     let folder = Folder::live("test", &[("low", "size=1page"), ("high", &high)]);
-    put(folder.open(), END - 8 * PAGE64, &pattern(8 * PAGE));
+    put(folder.open(), END_MAX - 8 * PAGE64, &pattern(8 * PAGE));
     folder
 }
 
 fn the_largest_offset() {
     let folder = as_high_as_can_be();
     let device = folder.device();
-    assert_eq!(device.info().expect("INFO").size, END);
+    assert_eq!(device.info().expect("INFO").size, END_MAX);
     assert_eq!(
         told(&folder)[1],
-        format!("1 high {} {} pages cached rw", END - 8 * PAGE64, 8 * PAGE)
+        format!(
+            "1 high {} {} pages cached rw",
+            END_MAX - 8 * PAGE64,
+            8 * PAGE
+        )
     );
-    assert_eq!(seek(&device, 0, libc::SEEK_END as u32), Ok(END as usize));
+    assert_eq!(
+        seek(&device, 0, libc::SEEK_END as u32),
+        Ok(END_MAX as usize)
+    );
     assert_eq!(
         seek(&device, PAGE as i64, libc::SEEK_DATA as u32),
-        Ok(END as usize - 8 * PAGE)
+        Ok(END_MAX as usize - 8 * PAGE)
     );
     assert_eq!(seek(&device, PAGE as i64, libc::SEEK_HOLE as u32), Ok(PAGE));
     let buffer = Buffer::new(2 * PAGE);
     let span = buffer.span(0, 100);
-    assert_eq!(pread(&device, span, END as i64 - 100), Ok(100));
+    assert_eq!(pread(&device, span, END_MAX as i64 - 100), Ok(100));
     assert_eq!(buffer.read(0..100), pattern(8 * PAGE)[8 * PAGE - 100..]);
     assert_eq!(
-        pread(&device, buffer.span(0, PAGE), END as i64 - 100),
+        pread(&device, buffer.span(0, PAGE), END_MAX as i64 - 100),
         Ok(100)
     );
     // Beyond what a position can be, no driver is asked.
-    let beyond = pread(&device, buffer.span(0, 2 * PAGE), END as i64 - 100);
+    let beyond = pread(&device, buffer.span(0, 2 * PAGE), END_MAX as i64 - 100);
     assert_eq!(beyond, Err(Errno::INVAL));
-    assert_eq!(pread(&device, span, END as i64), Ok(0));
-    assert_eq!(pwrite(&device, span, END as i64), Err(Errno::NOSPC));
+    assert_eq!(pread(&device, span, END_MAX as i64), Ok(0));
+    assert_eq!(pwrite(&device, span, END_MAX as i64), Err(Errno::NOSPC));
     assert_eq!(
-        pread(&device, span, END as i64 - 8 * PAGE as i64 - 1),
+        pread(&device, span, END_MAX as i64 - 8 * PAGE as i64 - 1),
         Err(Errno::NXIO)
     );
-    device.clear_range(END - 10..END).expect("CLEAR");
+    device.clear_range(END_MAX - 10..END_MAX).expect("CLEAR");
     assert_eq!(
-        get(&device, END - 11, 11),
+        get(&device, END_MAX - 11, 11),
         [&pattern(8 * PAGE)[8 * PAGE - 11..8 * PAGE - 10], &[0; 10]].concat()
     );
     assert_eq!(
-        errno(device.clear_range(END - 1..END + 1)),
+        errno(device.clear_range(END_MAX - 1..END_MAX + 1)),
         Some(Errno::INVAL)
     );
     assert_eq!(
-        errno(device.clear_range(PAGE64 - 1..END)),
+        errno(device.clear_range(PAGE64 - 1..END_MAX)),
         Some(Errno::NXIO)
     );
     for (offset, errno) in [
-        (END, Errno::NXIO),
-        (END - 9 * PAGE64, Errno::NXIO),
+        (END_MAX, Errno::NXIO),
+        (END_MAX - 9 * PAGE64, Errno::NXIO),
         (1 << 63, Errno::NXIO),
     ] {
         assert_eq!(
@@ -795,17 +800,17 @@ fn the_largest_offset() {
         );
     }
     assert_eq!(
-        Map::shared_at(&device, END - PAGE64, 2 * PAGE).err(),
+        Map::shared_at(&device, END_MAX - PAGE64, 2 * PAGE).err(),
         Some(Errno::INVAL)
     );
     device.clear().expect("MEM_CLEAR");
-    assert_eq!(get(&device, END - 8 * PAGE64, 8 * PAGE), [0; 8 * PAGE]);
+    assert_eq!(get(&device, END_MAX - 8 * PAGE64, 8 * PAGE), [0; 8 * PAGE]);
 }
 
 fn a_mapping_at_a_high_offset_in_pieces() {
     let folder = as_high_as_can_be();
     let fd = folder.open();
-    let start = END - 8 * PAGE64;
+    let start = END_MAX - 8 * PAGE64;
     let whole = Map::shared_at(&fd, start, 8 * PAGE).expect("a mapping");
     assert_eq!(whole.read(0..8 * PAGE), pattern(8 * PAGE));
     let (first, rest) = whole.split(PAGE);
