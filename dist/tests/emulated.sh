@@ -8,10 +8,7 @@ PARTS='/etc /usr/bin /usr/include/linux /usr/lib/modules /usr/lib/modprobe.d /us
 release=$(uname -r)
 export DEBIAN_FRONTEND=noninteractive
 cd /tmp
-# depmod reads every module there is, which takes emulation minutes: it gets those that chrmem needs.
-for part in "/usr/lib/modules/$release"/kernel/*; do
-    [ "${part##*/}" = fs ] || mount -t tmpfs tmpfs "$part"
-done
+few_modules
 # dpkg removes a folder that nobody else has files in.
 touch /usr/share/doc/others /usr/share/man/others
 everything > /tmp/before

@@ -7,10 +7,7 @@ PARTS='/etc /home /usr/bin /usr/include/linux /usr/lib/modules /usr/lib/modprobe
     /usr/local /usr/share/doc /usr/share/man /var/lib/dkms'
 mkdir -p /var/lib/dkms
 cd /tmp
-# depmod reads every module there is, which takes emulation minutes: it gets those that chrmem needs.
-for part in "/usr/lib/modules/$(uname -r)"/kernel/*; do
-    [ "${part##*/}" = fs ] || mount -t tmpfs tmpfs "$part"
-done
+few_modules
 # apt reads all lists there are as well.
 mount -t tmpfs tmpfs /var/lib/apt/lists
 /usr/lib/systemd/systemd-udevd --daemon

@@ -181,6 +181,15 @@ impl Arch {
         self.name != Self::native().name
     }
 
+    /// The architectures of a Debian tree on this machine that has packages of this one as well; none where it has its own only,
+    /// which need not be named.
+    pub(crate) fn beside_native(&self) -> Vec<&'static str> {
+        match self.is_foreign() {
+            true => vec![Self::native().name, self.name],
+            false => Vec::new(),
+        }
+    }
+
     /// The variables for make that select the architecture, where it is another than this machine's.
     pub(crate) fn variables(&self) -> Vec<String> {
         if !self.is_foreign() {

@@ -223,7 +223,7 @@ fn boot_tests(
     let listed = listed.or_else(|| running(&text)).unwrap_or_default();
     let what = format!("VM tests ({label})");
     let ran = count.all();
-    let page = kernel::page_size(kernel).and_then(|size| size.parse::<usize>().ok());
+    let page = kernel::page_size(kernel);
     let left_out = elsewhere::left_out(lab.arch.processor, page.unwrap_or(4096));
     let all = all && (kernel == kernel::STOCK || page.is_some());
     count.leave_out(&what, &text, &left_out, all);

@@ -16,7 +16,7 @@ use fs_err as fs;
 
 use crate::arch::{self, Arch};
 use crate::vm;
-use crate::{driver, kernel, workspace};
+use crate::{driver, kernel, programs, workspace};
 
 /// What is to be done.
 #[derive(clap::Args)]
@@ -55,7 +55,12 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     if wanted(Part::Debs) {
         let (lab, (chrmem, here)) = vm::lab_and(args.arch, kernel::STOCK, || {
-            Ok((build::chrmem(args.arch)?, build::chrmem(Arch::native())?))
+            let chrmem = build::chrmem(args.arch)?;
+            let here = match args.arch.is_foreign() {
+                true => programs::chrmem(Arch::native())?,
+                false => chrmem.clone(),
+            };
+            Ok((chrmem, here))
         })?;
         let module = driver::build(&lab)?;
         let debs = debs::make(&debs::Built {

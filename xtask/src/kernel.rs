@@ -17,8 +17,8 @@ pub(crate) const STOCK: &str = "stock";
 pub(crate) const DEBUG: &str = "debug";
 
 /// The bytes of a page of the kernel that is asked for by this name, where they are not 4096.
-pub(crate) fn page_size(name: &str) -> Option<&'static str> {
-    (name == "16k").then_some("16384")
+pub(crate) fn page_size(name: &str) -> Option<usize> {
+    (name == "16k").then_some(16384)
 }
 
 /// A kernel of the distribution's, or built from its source.

@@ -8,6 +8,7 @@ use anyhow::{ensure, Context, Result};
 use duct::cmd;
 use fs_err as fs;
 
+use crate::arch::Arch;
 use crate::progress::{logged, Step};
 use crate::root::Bind;
 use crate::tree::{Recipe, Tree};
@@ -30,7 +31,7 @@ directory = "/run/chrmem/crates"
 pub(crate) fn check() -> Result<()> {
     let tree = Tree::get(&Recipe {
         purpose: "with the oldest Rust",
-        other: None,
+        arch: Arch::native(),
         packages: &["cargo"],
         kernel: None,
     })?;

@@ -63,7 +63,7 @@ fn executables_of(
     let cargo = cargo(arch, args).dir(dir).stdin_null().unchecked();
     // The tests know the size of a page when they are compiled.
     let cargo = match kernel::page_size(kernel) {
-        Some(size) => cargo.env("CHRMEM_PAGE_SIZE", size),
+        Some(size) => cargo.env("CHRMEM_PAGE_SIZE", size.to_string()),
         None => cargo,
     };
     let reader = if stderr { cargo } else { cargo.stderr_null() }.reader()?;

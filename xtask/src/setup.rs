@@ -359,17 +359,11 @@ impl Home {
 
     /// Debian, with what the lab needs of it.
     fn debian(&self, log: &Path) -> Result<()> {
-        let foreign = [Arch::native().name, self.arch.name];
         let installation = Installation {
             purpose: "for the lab",
             packages: recipe::packages(self.arch).concat(),
             without: WITHOUT,
-            // A machine's own packages come without being asked for by architecture.
-            architectures: if self.arch.is_foreign() {
-                &foreign
-            } else {
-                &[]
-            },
+            architectures: &self.arch.beside_native(),
             unpacked: None,
         };
         debian::install(&installation, self.root.dir(), log)

@@ -20,8 +20,8 @@ const REVISION: u32 = 1;
 pub(crate) struct Recipe<'a> {
     /// What it is for, to be shown.
     pub(crate) purpose: &'a str,
-    /// Another architecture, of which packages can be asked for as well.
-    pub(crate) other: Option<&'a Arch>,
+    /// The architecture of which packages can be asked for, beside this machine's.
+    pub(crate) arch: &'a Arch,
     /// Packages of the release.
     pub(crate) packages: &'a [&'a str],
     /// A kernel, of which the tree gets the modules.
@@ -39,9 +39,9 @@ impl Tree {
     /// The tree of this recipe, made if it is not there.
     pub(crate) fn get(recipe: &Recipe<'_>) -> Result<Self> {
         let key = format!(
-            "{REVISION} {} {:?} {:?} {:?} {}",
+            "{REVISION} {} {} {:?} {:?} {}",
             recipe::SUITE,
-            recipe.other.map(|arch| arch.name),
+            recipe.arch.name,
             recipe.packages,
             recipe.kernel.map(Kernel::record),
             recipe::AVAILABLE
@@ -70,12 +70,11 @@ impl Tree {
 }
 
 fn make(recipe: &Recipe<'_>, root: &Root, home: &std::path::Path) -> Result<()> {
-    let architectures = recipe.other.map(|arch| [Arch::native().name, arch.name]);
     let installation = Installation {
         purpose: recipe.purpose,
         packages: recipe.packages.to_vec(),
         without: &[],
-        architectures: architectures.as_ref().map_or(&[], |both| &both[..]),
+        architectures: &recipe.arch.beside_native(),
         unpacked: None,
     };
     debian::install(&installation, root.dir(), &home.join("debian.log"))?;

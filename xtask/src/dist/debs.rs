@@ -54,11 +54,14 @@ pub(super) struct Built<'a> {
 /// Makes the packages from what was built.
 pub(super) fn make(built: &Built<'_>) -> Result<Debs> {
     let arch = built.lab.arch;
-    let other = arch.is_foreign().then_some(arch);
+    let packing = match arch.is_foreign() {
+        true => arch.packing,
+        false => &[],
+    };
     let tools = Tree::get(&Recipe {
         purpose: "where packages are made",
-        other,
-        packages: &[TOOLS, other.map_or(&[], |arch| arch.packing)].concat(),
+        arch,
+        packages: &[TOOLS, packing].concat(),
         kernel: None,
     })?;
     let step = Step::new("packing for Debian", None);

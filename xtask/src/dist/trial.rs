@@ -10,6 +10,7 @@ use fs_err as fs;
 
 use super::debs::Debs;
 use super::reader::{self, Reader};
+use crate::arch::Arch;
 use crate::job::Job;
 use crate::progress::{logged, Step};
 use crate::root::Bind;
@@ -53,7 +54,7 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
     lint(debs)?;
     let user = Tree::get(&Recipe {
         purpose: "that packages are tried on",
-        other: None,
+        arch: Arch::native(),
         packages: USER,
         kernel: Some(&lab.kernel),
     })?;
@@ -80,7 +81,7 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
             let argv = ["sh", &format!("{TESTS}/package.sh"), &name, &file];
             attempt(&name, &user.root.trying(&binds, argv))?;
         }
-        fs::copy(deb, share.path().join(deb.file_name().unwrap_or_default()))?;
+        give(deb, share.path())?;
     }
     kubernetes(&user)?;
     own(lab, chrmem, share.path())?;
@@ -96,9 +97,7 @@ pub(super) fn run(lab: &Lab, chrmem: &Path, debs: &Debs) -> Result<()> {
         "install/install.sh",
         "install/uninstall.sh",
     ] {
-        let file = workspace::dir().join("dist").join(script);
-        let name = file.file_name().unwrap_or_default();
-        fs::copy(&file, share.path().join(name))?;
+        give(&workspace::dir().join("dist").join(script), share.path())?;
     }
     machine(lab, &user, debs, share.path())
 }
@@ -110,8 +109,7 @@ pub(super) fn emulated(lab: &Lab, debs: &Debs) -> Result<()> {
     let tests = workspace::dir().join("dist/tests");
     let scripts = ["clean.sh", "emulated.sh"].map(|name| tests.join(name));
     for file in scripts.iter().chain(&debs.files) {
-        let name = file.file_name().unwrap_or_default();
-        fs::copy(file, share.path().join(name))?;
+        give(file, share.path())?;
     }
     let args = Args {
         arch: lab.arch,
@@ -122,6 +120,13 @@ pub(super) fn emulated(lab: &Lab, debs: &Debs) -> Result<()> {
     let mut job = Job::new(&args, lab, &[])?;
     job.command(["sh", "-c", "exec sh /share/emulated.sh 2>&1"])?;
     in_machine(job)
+}
+
+/// Puts a file where the guest sees it.
+fn give(file: &Path, share: &Path) -> Result<()> {
+    let name = file.file_name().context("a file without a name")?;
+    fs::copy(file, share.join(name))?;
+    Ok(())
 }
 
 /// A package's name, and that of its file.
